@@ -15,7 +15,8 @@
 
 use std::fmt;
 
-use crate::id::{BuildId, ChangeId, CommitId};
+use crate::id::{BranchName, BuildId, ChangeId, CommitId};
+use crate::time::Timestamp;
 
 /// How urgent a change is. Later variants go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -182,6 +183,33 @@ pub enum ChangeEvent {
     Cancel(CancelReason),
     /// Its author pushed another head; whatever was known about the old one is void.
     NewHead,
+}
+
+/// A change as stored: what was offered, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its name for people.
+    pub id: ChangeId,
+    /// Raised by one with every stored write; a write names the version it read.
+    pub version: u64,
+    /// The branch or topic it was offered as.
+    pub branch: BranchName,
+    /// The commit offered last; an older head is never landed.
+    pub head: CommitId,
+    /// One line for people.
+    pub title: String,
+    /// Who offered it.
+    pub author: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether it must be tested and landed alone.
+    pub solo: bool,
+    /// Changes that have to land before it.
+    pub after: Vec<ChangeId>,
+    /// When it was offered first.
+    pub offered_at: Timestamp,
+    /// Where it is.
+    pub state: ChangeState,
 }
 
 /// An event that cannot happen in a state.

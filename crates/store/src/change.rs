@@ -1,0 +1,364 @@
+//! Changes: insert, read, and writes that name the version they read.
+
+use gantry_core::id::{BranchName, ChangeId, CommitId};
+use gantry_core::queue::change::{Change, ChangeState, Priority};
+use gantry_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use crate::row::{StateColumns, counted, impossible, stored};
+use crate::{Store, StoreError};
+
+/// A change that has no number yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewChange {
+    /// The branch or topic it was offered as.
+    pub branch: BranchName,
+    /// The commit offered.
+    pub head: CommitId,
+    /// One line for people.
+    pub title: String,
+    /// Who offered it.
+    pub author: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether it must be tested and landed alone.
+    pub solo: bool,
+    /// Changes that have to land before it.
+    pub after: Vec<ChangeId>,
+    /// When it was offered.
+    pub offered_at: Timestamp,
+    /// Where it starts.
+    pub state: ChangeState,
+}
+
+/// What became of a guarded write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Saved {
+    /// It is on the disk, under this version.
+    Saved {
+        /// The new version.
+        version: u64,
+    },
+    /// Somebody else wrote first, or there is no such change: load it and decide again.
+    Lost,
+}
+
+impl Store {
+    /// Stores a new change and returns it with its number and version 1.
+    ///
+    /// Errors: [`StoreError::Sqlite`], also if a change in `after` does not exist.
+    pub fn insert_change(&mut self, new: NewChange) -> Result<Change, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let columns = StateColumns::of(&new.state);
+        transaction.execute(
+            "INSERT INTO change (version, branch, head, title, author, priority, solo, offered_at_ms,
+                                 state, reason, reason_text, reason_build, reason_change, reason_commit)
+             VALUES (1, :branch, :head, :title, :author, :priority, :solo, :offered_at_ms,
+                     :state, :reason, :text, :build, :change, :commit)",
+            named_params! {
+                ":branch": new.branch.as_str(), ":head": new.head.to_string(), ":title": new.title,
+                ":author": new.author, ":priority": new.priority.as_str(), ":solo": new.solo,
+                ":offered_at_ms": new.offered_at.as_millis(), ":state": columns.state,
+                ":reason": columns.reason, ":text": columns.text, ":build": columns.build,
+                ":change": columns.change, ":commit": columns.commit,
+            },
+        )?;
+        let number = transaction.last_insert_rowid();
+        for prerequisite in &new.after {
+            transaction.execute(
+                "INSERT INTO change_after (change, prerequisite) VALUES (?1, ?2)",
+                params![number, stored(prerequisite.number())],
+            )?;
+        }
+        transaction.commit()?;
+        Ok(Change {
+            id: ChangeId::new(counted(number, 0, "id")?),
+            version: 1,
+            branch: new.branch,
+            head: new.head,
+            title: new.title,
+            author: new.author,
+            priority: new.priority,
+            solo: new.solo,
+            after: new.after,
+            offered_at: new.offered_at,
+            state: new.state,
+        })
+    }
+
+    /// Writes what may change of a change (head, title, priority, solo, state), if it still has `change.version`.
+    ///
+    /// Errors: [`StoreError::Sqlite`]. A lost race is [`Saved::Lost`], and nothing is written.
+    pub fn save_change(&mut self, change: &Change) -> Result<Saved, StoreError> {
+        let columns = StateColumns::of(&change.state);
+        let written = self.connection.execute(
+            "UPDATE change SET version = version + 1, head = :head, title = :title, priority = :priority,
+                 solo = :solo, state = :state, reason = :reason, reason_text = :text, reason_build = :build,
+                 reason_change = :change, reason_commit = :commit
+             WHERE id = :id AND version = :version",
+            named_params! {
+                ":id": stored(change.id.number()), ":version": stored(change.version),
+                ":head": change.head.to_string(), ":title": change.title,
+                ":priority": change.priority.as_str(), ":solo": change.solo, ":state": columns.state,
+                ":reason": columns.reason, ":text": columns.text, ":build": columns.build,
+                ":change": columns.change, ":commit": columns.commit,
+            },
+        )?;
+        Ok(if written == 1 {
+            Saved::Saved {
+                version: change.version + 1,
+            }
+        } else {
+            Saved::Lost
+        })
+    }
+
+    /// Returns the change, or `None` if there never was one of that number.
+    ///
+    /// Errors: [`StoreError::Impossible`] for a row no gantry wrote, [`StoreError::Sqlite`].
+    pub fn load_change(&self, id: ChangeId) -> Result<Option<Change>, StoreError> {
+        let raw = self
+            .connection
+            .prepare_cached("SELECT * FROM change WHERE id = ?1")?
+            .query_row([stored(id.number())], RawChange::read)
+            .optional()?;
+        raw.map(|raw| raw.change(&self.connection)).transpose()
+    }
+
+    /// Returns every change that is not landed or cancelled.
+    ///
+    /// Shape: oldest first. Errors: as [`Store::load_change`].
+    pub fn load_alive_changes(&self) -> Result<Vec<Change>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT * FROM change WHERE state NOT IN ('landed', 'cancelled') ORDER BY id")?;
+        let raws = statement
+            .query_map([], RawChange::read)?
+            .collect::<Result<Vec<_>, _>>()?;
+        raws.into_iter().map(|raw| raw.change(&self.connection)).collect()
+    }
+}
+
+struct RawChange {
+    id: i64,
+    version: i64,
+    branch: String,
+    head: String,
+    title: String,
+    author: String,
+    priority: String,
+    solo: bool,
+    offered_at_ms: i64,
+    state: StateColumns,
+}
+
+impl RawChange {
+    fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
+        Ok(Self {
+            id: row.get("id")?,
+            version: row.get("version")?,
+            branch: row.get("branch")?,
+            head: row.get("head")?,
+            title: row.get("title")?,
+            author: row.get("author")?,
+            priority: row.get("priority")?,
+            solo: row.get("solo")?,
+            offered_at_ms: row.get("offered_at_ms")?,
+            state: StateColumns::read(row)?,
+        })
+    }
+
+    fn change(self, connection: &Connection) -> Result<Change, StoreError> {
+        let number = counted(self.id, 0, "id")?;
+        let after = connection
+            .prepare_cached("SELECT prerequisite FROM change_after WHERE change = ?1 ORDER BY prerequisite")?
+            .query_map([self.id], |row| row.get::<_, i64>(0))?
+            .map(|prerequisite| counted(prerequisite?, number, "prerequisite").map(ChangeId::new))
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Change {
+            id: ChangeId::new(number),
+            version: counted(self.version, number, "version")?,
+            branch: BranchName::parse(&self.branch).map_err(|_| impossible(number, "branch", self.branch))?,
+            head: self
+                .head
+                .parse()
+                .map_err(|_| impossible(number, "head", self.head))?,
+            title: self.title,
+            author: self.author,
+            priority: Priority::parse(&self.priority)
+                .ok_or_else(|| impossible(number, "priority", self.priority))?,
+            solo: self.solo,
+            after,
+            offered_at: Timestamp::from_millis(self.offered_at_ms),
+            state: self.state.state(number)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_core::id::BuildId;
+    use gantry_core::queue::change::{BounceReason, CancelReason, HoldReason, LandedBy};
+
+    fn new_change(state: ChangeState) -> NewChange {
+        NewChange {
+            branch: BranchName::parse("quo\"te/'x").expect("a legal name"),
+            head: CommitId::from_bytes([3; 20]),
+            title: "Robert'); DROP TABLE change;--\n<b>".into(),
+            author: "ada".into(),
+            priority: Priority::High,
+            solo: true,
+            after: vec![],
+            offered_at: Timestamp::from_millis(-5),
+            state,
+        }
+    }
+
+    fn every_state() -> Vec<ChangeState> {
+        let (build, commit) = (BuildId::new(9), CommitId::from_bytes([1; 20]));
+        let with = ChangeId::new(4);
+        vec![
+            ChangeState::Open,
+            ChangeState::Queued,
+            ChangeState::Testing,
+            ChangeState::Landing { build },
+            ChangeState::Landed(LandedBy::Build { build, commit }),
+            ChangeState::Landed(LandedBy::AlreadyIn),
+            ChangeState::Held(HoldReason::ByHand { text: String::new() }),
+            ChangeState::Held(HoldReason::SilentRevert { undoes: commit }),
+            ChangeState::Held(HoldReason::DependencyEnded { dependency: with }),
+            ChangeState::Bounced(BounceReason::CheckFailed { build }),
+            ChangeState::Bounced(BounceReason::FailsTogether { build, with }),
+            ChangeState::Bounced(BounceReason::TimedOut { build }),
+            ChangeState::Bounced(BounceReason::Conflict { culprit: None }),
+            ChangeState::Bounced(BounceReason::Conflict {
+                culprit: Some(commit),
+            }),
+            ChangeState::Cancelled(CancelReason::ByHand),
+            ChangeState::Cancelled(CancelReason::BranchDeleted),
+            ChangeState::Cancelled(CancelReason::Retargeted),
+        ]
+    }
+
+    #[test]
+    fn every_state_survives_a_restart_with_its_reason() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("gantry.db");
+        let mut store = Store::open(&path).expect("opens");
+        let written: Vec<Change> = every_state()
+            .into_iter()
+            .map(|state| store.insert_change(new_change(state)).expect("inserts"))
+            .collect();
+        drop(store);
+        let store = Store::open(&path).expect("opens again");
+        for change in &written {
+            assert_eq!(
+                store.load_change(change.id).expect("reads").as_ref(),
+                Some(change)
+            );
+        }
+        let alive: Vec<_> = written
+            .into_iter()
+            .filter(|change| !change.state.is_terminal())
+            .collect();
+        assert_eq!(store.load_alive_changes().expect("reads"), alive);
+    }
+
+    #[test]
+    fn the_second_writer_of_a_version_loses_and_writes_nothing() {
+        let mut store = Store::in_memory().expect("opens");
+        let read = store
+            .insert_change(new_change(ChangeState::Queued))
+            .expect("inserts");
+        let first = Change {
+            state: ChangeState::Testing,
+            ..read.clone()
+        };
+        let second = Change {
+            state: ChangeState::Cancelled(CancelReason::ByHand),
+            ..read
+        };
+        assert_eq!(
+            store.save_change(&first).expect("writes"),
+            Saved::Saved { version: 2 }
+        );
+        assert_eq!(store.save_change(&second).expect("answers"), Saved::Lost);
+        let kept = store.load_change(first.id).expect("reads").expect("is there");
+        assert_eq!((kept.version, kept.state), (2, ChangeState::Testing));
+    }
+
+    #[test]
+    fn a_number_is_never_used_twice() {
+        let mut store = Store::in_memory().expect("opens");
+        let first = store
+            .insert_change(new_change(ChangeState::Open))
+            .expect("inserts")
+            .id;
+        store
+            .connection
+            .execute("DELETE FROM change", [])
+            .expect("deletes");
+        let second = store
+            .insert_change(new_change(ChangeState::Open))
+            .expect("inserts")
+            .id;
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn prerequisites_are_kept_and_must_exist() {
+        let mut store = Store::in_memory().expect("opens");
+        let first = store
+            .insert_change(new_change(ChangeState::Queued))
+            .expect("inserts")
+            .id;
+        let mut next = new_change(ChangeState::Queued);
+        next.after = vec![first];
+        let next = store.insert_change(next).expect("inserts").id;
+        assert_eq!(
+            store.load_change(next).expect("reads").expect("is there").after,
+            vec![first]
+        );
+        let mut lost = new_change(ChangeState::Queued);
+        lost.after = vec![ChangeId::new(99)];
+        assert!(store.insert_change(lost).is_err());
+        assert_eq!(
+            store.load_alive_changes().expect("reads").len(),
+            2,
+            "the refused change left no row"
+        );
+    }
+
+    #[test]
+    fn an_impossible_row_is_refused_by_table_row_and_column() {
+        let mut store = Store::in_memory().expect("opens");
+        let id = store
+            .insert_change(new_change(ChangeState::Queued))
+            .expect("inserts")
+            .id;
+        store
+            .connection
+            .execute("UPDATE change SET state = 'landed'", [])
+            .expect("updates");
+        let refused = store.load_change(id).expect_err("no reason is stored");
+        assert_eq!(
+            refused.to_string(),
+            "change row 1: column state holds \"landed ()\", which cannot be"
+        );
+    }
+
+    #[test]
+    fn a_database_of_a_later_gantry_is_not_touched() {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let path = folder.path().join("gantry.db");
+        drop(Store::open(&path).expect("opens"));
+        let raw = Connection::open(&path).expect("opens");
+        raw.pragma_update(None, "user_version", 99).expect("updates");
+        assert!(matches!(
+            Store::open(&path),
+            Err(StoreError::Newer { found: 99, .. })
+        ));
+    }
+}

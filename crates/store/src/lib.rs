@@ -1,0 +1,48 @@
+//! The only SQL of gantry. Owns the database file, its migrations and the mapping between rows and the core's
+//! types; it decides nothing.
+
+mod change;
+mod error;
+mod migrate;
+mod row;
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+pub use change::{NewChange, Saved};
+pub use error::StoreError;
+
+/// The factory's database.
+///
+/// One writer: whoever holds the `Store` by `&mut` writes; every write is one transaction that is on the disk
+/// when the call returns (`synchronous=FULL`).
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the database, making it if it is not there, and brings it to the present schema.
+    ///
+    /// Errors: [`StoreError::Newer`] if a later gantry wrote it; [`StoreError::Sqlite`] for the rest.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::prepare(Connection::open(path)?)
+    }
+
+    /// Opens a database that lives in memory, for the simulation of whole days.
+    ///
+    /// Errors: [`StoreError::Sqlite`].
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::prepare(Connection::open_in_memory()?)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA busy_timeout = 5000;",
+        )?;
+        migrate::migrate(&mut connection)?;
+        Ok(Self { connection })
+    }
+}
