@@ -1,12 +1,13 @@
 //! Changes: insert, read, and writes that name the version they read.
 
+use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::{BranchName, ChangeId, CommitId};
 use gantry_core::queue::change::{Change, ChangeState, Priority};
 use gantry_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 
 use crate::row::{StateColumns, counted, impossible, stored};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, event_log};
 
 /// A change that has no number yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +36,14 @@ pub struct NewChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Saved {
-    /// It is on the disk, under this version.
-    Saved {
-        /// The new version.
-        version: u64,
-    },
-    /// Somebody else wrote first, or there is no such change: load it and decide again.
+    /// All of it is on the disk; each change's version is one higher.
+    Saved,
+    /// Somebody else wrote first, or there is no such change: nothing was written; load and decide again.
     Lost,
 }
 
 impl Store {
-    /// Stores a new change and returns it with its number and version 1.
+    /// Stores a new change with the fact that it was offered, and returns it with its number and version 1.
     ///
     /// Errors: [`StoreError::Sqlite`], also if a change in `after` does not exist.
     pub fn insert_change(&mut self, new: NewChange) -> Result<Change, StoreError> {
@@ -71,9 +69,18 @@ impl Store {
                 params![number, stored(prerequisite.number())],
             )?;
         }
+        let id = ChangeId::new(counted(number, "change", 0, "id")?);
+        let offered = Fact {
+            at: new.offered_at,
+            kind: FactKind::ChangeOffered,
+            change: Some(id),
+            build: None,
+            text: new.title.clone(),
+        };
+        event_log::append(&transaction, &[offered])?;
         transaction.commit()?;
         Ok(Change {
-            id: ChangeId::new(counted(number, 0, "id")?),
+            id,
             version: 1,
             branch: new.branch,
             head: new.head,
@@ -87,31 +94,20 @@ impl Store {
         })
     }
 
-    /// Writes what may change of a change (head, title, priority, solo, state), if it still has `change.version`.
+    /// Writes what may change of each change (head, title, priority, solo, state) and appends the facts that this
+    /// makes true: all of it in one transaction, or nothing if any change no longer has the version given.
     ///
-    /// Errors: [`StoreError::Sqlite`]. A lost race is [`Saved::Lost`], and nothing is written.
-    pub fn save_change(&mut self, change: &Change) -> Result<Saved, StoreError> {
-        let columns = StateColumns::of(&change.state);
-        let written = self.connection.execute(
-            "UPDATE change SET version = version + 1, head = :head, title = :title, priority = :priority,
-                 solo = :solo, state = :state, reason = :reason, reason_text = :text, reason_build = :build,
-                 reason_change = :change, reason_commit = :commit
-             WHERE id = :id AND version = :version",
-            named_params! {
-                ":id": stored(change.id.number()), ":version": stored(change.version),
-                ":head": change.head.to_string(), ":title": change.title,
-                ":priority": change.priority.as_str(), ":solo": change.solo, ":state": columns.state,
-                ":reason": columns.reason, ":text": columns.text, ":build": columns.build,
-                ":change": columns.change, ":commit": columns.commit,
-            },
-        )?;
-        Ok(if written == 1 {
-            Saved::Saved {
-                version: change.version + 1,
+    /// Errors: [`StoreError::Sqlite`], and nothing is written. A lost race is [`Saved::Lost`].
+    pub fn save_changes(&mut self, changes: &[Change], facts: &[Fact]) -> Result<Saved, StoreError> {
+        let transaction = self.connection.transaction()?;
+        for change in changes {
+            if !update(&transaction, change)? {
+                return Ok(Saved::Lost);
             }
-        } else {
-            Saved::Lost
-        })
+        }
+        event_log::append(&transaction, facts)?;
+        transaction.commit()?;
+        Ok(Saved::Saved)
     }
 
     /// Returns the change, or `None` if there never was one of that number.
@@ -138,6 +134,26 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()?;
         raws.into_iter().map(|raw| raw.change(&self.connection)).collect()
     }
+}
+
+/// Says whether the row still had the version given.
+fn update(transaction: &Transaction<'_>, change: &Change) -> Result<bool, StoreError> {
+    let columns = StateColumns::of(&change.state);
+    let written = transaction
+        .prepare_cached(
+            "UPDATE change SET version = version + 1, head = :head, title = :title, priority = :priority,
+                 solo = :solo, state = :state, reason = :reason, reason_text = :text, reason_build = :build,
+                 reason_change = :change, reason_commit = :commit
+             WHERE id = :id AND version = :version",
+        )?
+        .execute(named_params! {
+            ":id": stored(change.id.number()), ":version": stored(change.version),
+            ":head": change.head.to_string(), ":title": change.title,
+            ":priority": change.priority.as_str(), ":solo": change.solo, ":state": columns.state,
+            ":reason": columns.reason, ":text": columns.text, ":build": columns.build,
+            ":change": columns.change, ":commit": columns.commit,
+        })?;
+    Ok(written == 1)
 }
 
 struct RawChange {
@@ -170,15 +186,17 @@ impl RawChange {
     }
 
     fn change(self, connection: &Connection) -> Result<Change, StoreError> {
-        let number = counted(self.id, 0, "id")?;
+        let number = counted(self.id, "change", 0, "id")?;
         let after = connection
             .prepare_cached("SELECT prerequisite FROM change_after WHERE change = ?1 ORDER BY prerequisite")?
             .query_map([self.id], |row| row.get::<_, i64>(0))?
-            .map(|prerequisite| counted(prerequisite?, number, "prerequisite").map(ChangeId::new))
+            .map(|prerequisite| {
+                counted(prerequisite?, "change_after", number, "prerequisite").map(ChangeId::new)
+            })
             .collect::<Result<_, StoreError>>()?;
         Ok(Change {
             id: ChangeId::new(number),
-            version: counted(self.version, number, "version")?,
+            version: counted(self.version, "change", number, "version")?,
             branch: BranchName::parse(&self.branch).map_err(|_| impossible(number, "branch", self.branch))?,
             head: self
                 .head
@@ -266,12 +284,26 @@ mod tests {
         assert_eq!(store.load_alive_changes().expect("reads"), alive);
     }
 
+    fn fact(kind: FactKind, change: ChangeId) -> Fact {
+        Fact {
+            at: Timestamp::from_millis(7),
+            kind,
+            change: Some(change),
+            build: Some(BuildId::new(2)),
+            text: "because".into(),
+        }
+    }
+
     #[test]
     fn the_second_writer_of_a_version_loses_and_writes_nothing() {
         let mut store = Store::in_memory().expect("opens");
         let read = store
             .insert_change(new_change(ChangeState::Queued))
             .expect("inserts");
+        let other = store
+            .insert_change(new_change(ChangeState::Queued))
+            .expect("inserts");
+        let seen = store.load_facts_after(0, 100).expect("reads").len() as u64;
         let first = Change {
             state: ChangeState::Testing,
             ..read.clone()
@@ -280,13 +312,50 @@ mod tests {
             state: ChangeState::Cancelled(CancelReason::ByHand),
             ..read
         };
+        let with_second = Change {
+            state: ChangeState::Cancelled(CancelReason::ByHand),
+            ..other.clone()
+        };
         assert_eq!(
-            store.save_change(&first).expect("writes"),
-            Saved::Saved { version: 2 }
+            store
+                .save_changes(std::slice::from_ref(&first), &[])
+                .expect("writes"),
+            Saved::Saved
         );
-        assert_eq!(store.save_change(&second).expect("answers"), Saved::Lost);
+        let facts = [fact(FactKind::ChangeCancelled, second.id)];
+        assert_eq!(
+            store
+                .save_changes(&[with_second, second], &facts)
+                .expect("answers"),
+            Saved::Lost
+        );
         let kept = store.load_change(first.id).expect("reads").expect("is there");
         assert_eq!((kept.version, kept.state), (2, ChangeState::Testing));
+        assert_eq!(
+            store.load_change(other.id).expect("reads"),
+            Some(other),
+            "the whole write is void"
+        );
+        assert_eq!(
+            store.load_facts_after(seen, 100).expect("reads"),
+            vec![],
+            "its facts too"
+        );
+    }
+
+    #[test]
+    fn facts_are_read_back_in_order_from_any_place() {
+        let mut store = Store::in_memory().expect("opens");
+        let change = store
+            .insert_change(new_change(ChangeState::Queued))
+            .expect("inserts");
+        let facts: Vec<Fact> = FactKind::ALL.iter().map(|kind| fact(*kind, change.id)).collect();
+        assert_eq!(store.save_changes(&[], &facts).expect("writes"), Saved::Saved);
+        let all = store.load_facts_after(0, 100).expect("reads");
+        assert_eq!(all[0].fact.kind, FactKind::ChangeOffered);
+        assert_eq!(all[1..].iter().map(|r| r.fact.clone()).collect::<Vec<_>>(), facts);
+        let rest = store.load_facts_after(all[3].sequence, 2).expect("reads");
+        assert_eq!(rest, all[4..6]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod change;
 mod error;
+mod event_log;
 mod migrate;
 mod row;
 
@@ -12,6 +13,7 @@ use rusqlite::Connection;
 
 pub use change::{NewChange, Saved};
 pub use error::StoreError;
+pub use event_log::Recorded;
 
 /// The factory's database.
 ///

@@ -28,6 +28,14 @@ const STEPS: &[&str] = &["
         prerequisite INTEGER NOT NULL REFERENCES change (id),
         PRIMARY KEY (change, prerequisite)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE event (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_ms INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        change INTEGER,
+        build INTEGER,
+        text TEXT NOT NULL
+    ) STRICT;
 "];
 
 /// Runs the steps the file has not seen, all in one transaction.

@@ -23,8 +23,18 @@ pub(crate) fn stored(number: u64) -> i64 {
 }
 
 /// Returns a stored number, or refuses a negative one.
-pub(crate) fn counted(number: i64, row: u64, column: &'static str) -> Result<u64, StoreError> {
-    u64::try_from(number).map_err(|_| impossible(row, column, number.to_string()))
+pub(crate) fn counted(
+    number: i64,
+    table: &'static str,
+    row: u64,
+    column: &'static str,
+) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::Impossible {
+        table,
+        row,
+        column,
+        value: number.to_string(),
+    })
 }
 
 pub(crate) fn impossible(row: u64, column: &'static str, value: impl Into<String>) -> StoreError {
@@ -169,14 +179,14 @@ impl StateColumns {
         let number = self
             .build
             .ok_or_else(|| impossible(row, "reason_build", "nothing"))?;
-        counted(number, row, "reason_build").map(BuildId::new)
+        counted(number, "change", row, "reason_build").map(BuildId::new)
     }
 
     fn need_change(&self, row: u64) -> Result<ChangeId, StoreError> {
         let number = self
             .change
             .ok_or_else(|| impossible(row, "reason_change", "nothing"))?;
-        counted(number, row, "reason_change").map(ChangeId::new)
+        counted(number, "change", row, "reason_change").map(ChangeId::new)
     }
 
     fn need_commit<T: std::str::FromStr>(&self, row: u64) -> Result<T, StoreError> {
