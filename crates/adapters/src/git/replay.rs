@@ -1,0 +1,330 @@
+//! Replaying changes onto a base. Owns the making of candidates; must never move a ref, and must give the same
+//! commits for the same input.
+
+use std::collections::{HashMap, HashSet};
+
+use gantry_core::id::{ChangeId, CommitId, TreeId};
+use gantry_core::time::Timestamp;
+use gix::ObjectId;
+use gix::objs::Write as _;
+
+use super::repository::{Parts, commit_id, object_id, tree_id};
+use super::{GitError, GitRepository};
+
+/// One change to be replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which change it is.
+    pub change: ChangeId,
+    /// The commit that was offered.
+    pub head: CommitId,
+    /// What the change is called; the message of a squashed or merging commit.
+    pub title: String,
+    /// When it was offered: the date of the commits made for it.
+    pub offered_at: Timestamp,
+}
+
+/// How a change is put onto the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Its commits one by one.
+    Rebase,
+    /// All of it as one commit.
+    Squash,
+    /// A merge commit whose second parent is the head as offered.
+    Merge,
+}
+
+/// Where the history is after one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The member's change.
+    pub change: ChangeId,
+    /// The commit after it.
+    pub commit: CommitId,
+    /// The tree of that commit.
+    pub tree: TreeId,
+    /// Nothing was left of the change: the commit is the one before it.
+    pub empty: bool,
+}
+
+/// What replaying came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replay {
+    /// Every member went on; the last step's commit is the candidate.
+    Made {
+        /// One step for each member, in order.
+        steps: Vec<Step>,
+    },
+    /// A member cannot be merged by Git's rules.
+    Conflict {
+        /// The member's change.
+        change: ChangeId,
+        /// The paths in conflict, sorted.
+        paths: Vec<Vec<u8>>,
+        /// The steps before it.
+        made: Vec<Step>,
+    },
+}
+
+/// A merge that went through, or the paths at which it did not.
+enum Merged<T> {
+    Clean(T),
+    Conflict(Vec<Vec<u8>>),
+}
+
+/// The commit that grows while members are replayed.
+#[derive(Clone, Copy)]
+struct Onto {
+    commit: ObjectId,
+    tree: ObjectId,
+}
+
+impl GitRepository {
+    /// Puts `members` onto `base` one after the other and writes the commits; no ref moves.
+    ///
+    /// Errors: [`GitError::Object`] if something needed is missing or corrupt, [`GitError::Unrelated`],
+    /// [`GitError::Storage`]. A conflict is no error.
+    pub fn replay(&self, base: CommitId, members: &[Member], method: Method) -> Result<Replay, GitError> {
+        let base = object_id(base);
+        let mut onto = Onto {
+            commit: base,
+            tree: self.commit(base)?.tree,
+        };
+        // What earlier members held is in `onto` in content, though perhaps under other names.
+        let mut contained = vec![base];
+        let mut steps = Vec::with_capacity(members.len());
+        for member in members {
+            let head = object_id(member.head);
+            self.commit(head)?;
+            let mut known = contained.clone();
+            known.push(onto.commit);
+            let next = match method {
+                Method::Rebase => self.rebase(onto, member, &known)?,
+                Method::Squash | Method::Merge => self.join(onto, member, &known, method)?,
+            };
+            let next = match next {
+                Merged::Clean(next) => next,
+                Merged::Conflict(paths) => {
+                    let change = member.change;
+                    return Ok(Replay::Conflict {
+                        change,
+                        paths,
+                        made: steps,
+                    });
+                }
+            };
+            steps.push(Step {
+                change: member.change,
+                commit: commit_id(next.commit),
+                tree: tree_id(next.tree),
+                empty: next.commit == onto.commit,
+            });
+            contained.push(head);
+            onto = next;
+        }
+        Ok(Replay::Made { steps })
+    }
+
+    fn rebase(&self, mut onto: Onto, member: &Member, known: &[ObjectId]) -> Result<Merged<Onto>, GitError> {
+        for (id, parts) in self.commits_left(object_id(member.head), known)? {
+            let parent = match parts.parents.as_slice() {
+                [] => ObjectId::empty_tree(gix::hash::Kind::Sha1),
+                [parent] if *parent == onto.commit => {
+                    let tree = parts.tree;
+                    onto = Onto { commit: id, tree };
+                    continue;
+                }
+                [parent] => self.commit(*parent)?.tree,
+                // A merge inside a branch is skipped: both its sides are picked.
+                _ => continue,
+            };
+            let tree = match self.merge(parent, onto.tree, parts.tree, id)? {
+                Merged::Clean(tree) => tree,
+                Merged::Conflict(paths) => return Ok(Merged::Conflict(paths)),
+            };
+            let was_empty = parts.tree == parent;
+            if tree == onto.tree && !was_empty {
+                continue;
+            }
+            let commit = self.write_commit(tree, &[onto.commit], &parts, member)?;
+            onto = Onto { commit, tree };
+        }
+        Ok(Merged::Clean(onto))
+    }
+
+    fn join(
+        &self,
+        onto: Onto,
+        member: &Member,
+        known: &[ObjectId],
+        method: Method,
+    ) -> Result<Merged<Onto>, GitError> {
+        let head = object_id(member.head);
+        let bases = self
+            .inner
+            .merge_bases_many(head, known)
+            .map_err(|source| self.storage(format!("find the merge base of {head}"), source))?;
+        if bases.iter().any(|base| base.detach() == head) {
+            return Ok(Merged::Clean(onto));
+        }
+        if bases.is_empty() {
+            return Err(GitError::Unrelated {
+                head: head.to_string(),
+                onto: onto.commit.to_string(),
+                repository: self.directory().to_owned(),
+            });
+        }
+        let ancestor = self
+            .inner
+            .virtual_merge_base(bases, self.merge_options()?)
+            .map_err(|source| self.storage(format!("merge the merge bases of {head}"), source))?
+            .tree_id
+            .detach();
+        let offered = self.commit(head)?;
+        let tree = match self.merge(ancestor, onto.tree, offered.tree, head)? {
+            Merged::Clean(tree) => tree,
+            Merged::Conflict(paths) => return Ok(Merged::Conflict(paths)),
+        };
+        let (parents, author) = match method {
+            Method::Merge => (vec![onto.commit, head], committer_line(member)),
+            Method::Squash | Method::Rebase if tree == onto.tree => return Ok(Merged::Clean(onto)),
+            Method::Squash | Method::Rebase => (vec![onto.commit], offered.author),
+        };
+        let parts = Parts {
+            author,
+            encoding: None,
+            message: format!("{}\n", member.title).into_bytes(),
+            parents: Vec::new(),
+            tree,
+        };
+        let commit = self.write_commit(tree, &parents, &parts, member)?;
+        Ok(Merged::Clean(Onto { commit, tree }))
+    }
+
+    /// Lists the commits reachable from `head` and from none of `known`, parents before children.
+    fn commits_left(&self, head: ObjectId, known: &[ObjectId]) -> Result<Vec<(ObjectId, Parts)>, GitError> {
+        let trouble = |source| self.storage(format!("walk the history of {head}"), source);
+        let walk = self.inner.rev_walk([head]).with_hidden(known.iter().copied());
+        let mut left = HashMap::new();
+        for info in walk.all().map_err(trouble)? {
+            let id = info.map_err(trouble)?.id;
+            left.insert(id, self.commit(id)?);
+        }
+        let mut ordered = Vec::with_capacity(left.len());
+        let mut seen = HashSet::new();
+        let mut stack = vec![(head, false)];
+        while let Some((id, parents_done)) = stack.pop() {
+            if parents_done {
+                ordered.extend(left.remove(&id).map(|parts| (id, parts)));
+                continue;
+            }
+            if !seen.insert(id) {
+                continue;
+            }
+            let Some(parts) = left.get(&id) else {
+                // The walk takes a missing parent for the end of history; reading it tells them apart.
+                self.commit(id)?;
+                continue;
+            };
+            stack.push((id, true));
+            stack.extend(parts.parents.iter().rev().map(|parent| (*parent, false)));
+        }
+        Ok(ordered)
+    }
+
+    fn merge_options(&self) -> Result<gix::merge::tree::Options, GitError> {
+        let options = self
+            .inner
+            .tree_merge_options()
+            .map_err(|source| self.storage("read the merge configuration".to_owned(), source))?;
+        // The defaults of Git's own merge: half alike is a rename, at most 7000 candidates are compared.
+        Ok(options.with_rewrites(Some(gix::diff::Rewrites {
+            percentage: Some(0.5),
+            limit: 7000,
+            ..Default::default()
+        })))
+    }
+
+    fn merge(
+        &self,
+        ancestor: ObjectId,
+        ours: ObjectId,
+        theirs: ObjectId,
+        commit: ObjectId,
+    ) -> Result<Merged<ObjectId>, GitError> {
+        if theirs == ancestor || theirs == ours {
+            return Ok(Merged::Clean(ours));
+        }
+        let trouble = |source| self.storage(format!("merge commit {commit}"), source);
+        let labels = gix::merge::blob::builtin_driver::text::Labels::default();
+        let mut outcome = self
+            .inner
+            .merge_trees(ancestor, ours, theirs, labels, self.merge_options()?)
+            .map_err(trouble)?;
+        let how = gix::merge::tree::TreatAsUnresolved::git();
+        let mut paths: Vec<Vec<u8>> = outcome
+            .conflicts
+            .iter()
+            .filter(|conflict| conflict.is_unresolved(how))
+            .flat_map(|conflict| {
+                [
+                    conflict.ours.location().to_vec(),
+                    conflict.theirs.location().to_vec(),
+                ]
+            })
+            .collect();
+        if outcome.has_unresolved_conflicts(how) {
+            paths.sort();
+            paths.dedup();
+            return Ok(Merged::Conflict(paths));
+        }
+        Ok(Merged::Clean(outcome.tree.write().map_err(trouble)?.detach()))
+    }
+
+    /// Writes a commit byte by byte, so that authors and messages stay exactly as they were.
+    fn write_commit(
+        &self,
+        tree: ObjectId,
+        parents: &[ObjectId],
+        parts: &Parts,
+        member: &Member,
+    ) -> Result<ObjectId, GitError> {
+        let mut bytes = format!("tree {tree}\n").into_bytes();
+        for parent in parents {
+            bytes.extend(format!("parent {parent}\n").into_bytes());
+        }
+        let mut header = |name: &str, value: &[u8]| {
+            bytes.extend(name.as_bytes());
+            bytes.extend(value);
+            bytes.push(b'\n');
+        };
+        header("author ", &parts.author);
+        header("committer ", &committer_line(member));
+        if let Some(encoding) = &parts.encoding {
+            header("encoding ", encoding);
+        }
+        header("", b"");
+        bytes.extend(&parts.message);
+        self.inner
+            .write_buf(gix::objs::Kind::Commit, &bytes)
+            .map_err(|source| self.storage(format!("write a commit for {}", member.change), source))
+    }
+}
+
+fn committer_line(member: &Member) -> Vec<u8> {
+    format!(
+        "gantry <gantry@localhost> {} +0000",
+        member.offered_at.as_seconds()
+    )
+    .into_bytes()
+}
+
+/// Returns gantry's own name at the given second, for logs of refs.
+pub(super) fn committer(seconds: i64) -> gix::actor::Signature {
+    gix::actor::Signature {
+        name: "gantry".into(),
+        email: "gantry@localhost".into(),
+        time: gix::date::Time { seconds, offset: 0 },
+    }
+}
