@@ -4,3 +4,4 @@
 pub mod build;
 pub mod change;
 pub mod order;
+pub mod planner;

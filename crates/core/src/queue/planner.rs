@@ -1,0 +1,205 @@
+//! Chooses which candidates to build, what a verdict proves, and what lands: pure, the same code in production
+//! and in the simulator.
+//!
+//! Words: the *tip* is the target's commit. A build is of the tip plus an ordered list of members. The caller
+//! strips members that have landed from the front of a build's list (the candidate of `[a, b]` descends from
+//! the candidate of `[a]`, so after `a` landed that build is one of `[b]` on the new tip).
+
+use std::time::Duration;
+
+use crate::id::{BuildId, ChangeId};
+use crate::queue::change::Priority;
+use crate::time::Timestamp;
+
+/// A pending change as the planner sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Which change.
+    pub change: ChangeId,
+    /// When it was offered.
+    pub offered_at: Timestamp,
+    /// How urgent. The queue is already sorted; urgent ones also interrupt.
+    pub priority: Priority,
+    /// Never shares a candidate with another change (asked for, or it edits the gate).
+    pub solo: bool,
+    /// Pending changes that must be in front of this one in a candidate, or have landed.
+    pub after: Vec<ChangeId>,
+    /// Pending changes this one does not merge with: both in one candidate is a textual conflict.
+    pub conflicts_with: Vec<ChangeId>,
+    /// Changes that share a number form one stack, and land in one ref update unless a failure splits them.
+    pub stack: Option<u64>,
+    /// How likely its checks pass on a good base, from the author's, the paths' and its own record; in `(0, 1)`.
+    pub pass_probability: f64,
+    /// Numbers standing for the paths it touches, sorted; empty if unknown (then it overlaps with everything).
+    pub footprint: Vec<u64>,
+}
+
+/// How far a build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildProgress {
+    /// Its checks run.
+    Running {
+        /// When they were started.
+        started_at: Timestamp,
+    },
+    /// All checks passed.
+    Passed,
+    /// A check failed.
+    Failed,
+    /// A check ran into its time limit: kept apart from a failure, because nothing was judged.
+    TimedOut,
+}
+
+/// A build as the planner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildView {
+    /// Which build.
+    pub build: BuildId,
+    /// What is on top of the tip, in order, all pending. Empty: a control run of the tip itself.
+    pub members: Vec<ChangeId>,
+    /// Its candidate descends from the present tip. If false it can prove nothing and land nothing; a failure of
+    /// it is still a hint (one of the members was bad on an earlier base).
+    pub on_tip: bool,
+    /// How far it is.
+    pub progress: BuildProgress,
+}
+
+/// What is known about how changes behave in this repository.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BaseRates {
+    /// Share of changes that are bad by themselves.
+    pub bad: f64,
+    /// Share of pairs of pending changes that fail only together.
+    pub pair_conflict: f64,
+    /// Share of check runs of good trees that fail all the same.
+    pub flake: f64,
+}
+
+/// How long a build takes, learnt from those that ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CheckTime {
+    /// The median.
+    pub median: Duration,
+    /// Spread of the logarithm of the duration.
+    pub sigma: f64,
+}
+
+/// Which policy plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// gantry's own: batches and speculates, and prices both.
+    Priced,
+    /// One change at a time.
+    Serial,
+    /// One batch at a time, halved on failure (bors).
+    Batch,
+    /// Every change on top of all ahead of it, assuming all pass (Zuul).
+    Optimistic,
+    /// The likeliest needed paths of the speculation tree (SubmitQueue).
+    BestFirst,
+}
+
+/// What a user may set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Which policy plans.
+    pub policy: Policy,
+    /// The most changes in one candidate.
+    pub batch_max: usize,
+    /// Builds at once.
+    pub slots: usize,
+    /// What an hour of a change's waiting is worth, in processor-hours (hours of one slot).
+    pub patience: f64,
+    /// Changes that touch none of the same paths need not wait for one another's verdict.
+    pub independent: bool,
+}
+
+/// Everything the planner may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueView<'a> {
+    /// The present.
+    pub now: Timestamp,
+    /// Pending changes, first to land first; every `after` is in front of its dependant.
+    pub items: &'a [Item],
+    /// Builds whose members are all pending, running or ended.
+    pub builds: &'a [BuildView],
+    /// The tip's own tree passed the gate's checks at least once, and no control run failed since.
+    pub tip_is_green: bool,
+    /// What is known about this repository's changes.
+    pub rates: BaseRates,
+    /// How long a build takes.
+    pub check_time: CheckTime,
+    /// What the user set.
+    pub settings: Settings,
+}
+
+/// What a build is started for; it is recorded with the build and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To land its members.
+    Land,
+    /// To find the culprit of a failure.
+    Split,
+    /// A single that failed once, again.
+    Retry,
+    /// The tip itself, to tell a broken or flaky base from a bad change.
+    Control,
+}
+
+/// Why a change is bounced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blame {
+    /// It failed alone on a base that is green.
+    Alone {
+        /// The failing build that shows it.
+        build: BuildId,
+    },
+    /// It ran into the time limit alone, twice, on a base that does not.
+    TimedOut {
+        /// The last build that shows it.
+        build: BuildId,
+    },
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Move the target to this passed build's candidate. The caller plans anew afterwards.
+    Land {
+        /// The passed build.
+        build: BuildId,
+    },
+    /// Send the change back. The caller plans anew afterwards.
+    Bounce {
+        /// Which change.
+        change: ChangeId,
+        /// What shows that it is bad.
+        blame: Blame,
+    },
+    /// End a running build whose answer is not worth its price any more.
+    Cancel {
+        /// Which build.
+        build: BuildId,
+    },
+    /// Build the tip plus these members in this order.
+    Start {
+        /// In order; empty for a control run.
+        members: Vec<ChangeId>,
+        /// What for.
+        purpose: Purpose,
+    },
+}
+
+mod policy;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+/// Decides what to do next: what is proven first, then what to build.
+#[must_use]
+pub fn plan(view: &QueueView<'_>) -> Vec<Step> {
+    match resolve::resolve(view) {
+        resolve::Resolved::Final(step) => vec![step],
+        resolve::Resolved::Needed(needed) => policy::choose(view, &needed),
+    }
+}
