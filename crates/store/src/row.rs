@@ -125,6 +125,7 @@ impl StateColumns {
     }
 
     pub(crate) fn state(self, row: u64) -> Result<ChangeState, StoreError> {
+        // States without a reason store none. Nothing is lost: a state that needs one has no arm for "" below.
         let reason = self.reason.clone().unwrap_or_default();
         Ok(match (self.state.as_str(), reason.as_str()) {
             ("open", "") => ChangeState::Open,

@@ -108,7 +108,7 @@ pub struct Settings {
     pub batch_max: usize,
     /// Builds at once.
     pub slots: usize,
-    /// What an hour of a change's waiting is worth, in processor-hours (hours of one slot).
+    /// What an hour of a change's waiting is worth, in processor-hours (hours of one slot). No policy reads it yet.
     pub patience: f64,
     /// Changes that touch none of the same paths need not wait for one another's verdict.
     pub independent: bool,
