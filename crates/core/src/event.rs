@@ -1,6 +1,6 @@
 //! The closed list of recorded facts. A fact is written in the transaction that makes it true, and never changed.
 
-use crate::id::{BuildId, ChangeId};
+use crate::id::{BuildId, ChangeId, RepositoryId};
 use crate::time::Timestamp;
 
 macro_rules! kinds {
@@ -55,6 +55,20 @@ kinds! {
     BuildEnded = "build.ended",
     /// Somebody else moved the target.
     TargetPushed = "target.pushed",
+    /// People push to the target faster than checks end.
+    TargetContended = "target.contended",
+    /// The target's own checks fail: nobody is blamed until it is mended.
+    BaseBroken = "base.broken",
+    /// Nothing can be built for now: the host, the gate or the repository is in the way.
+    LineStopped = "line.stopped",
+    /// What was in the way is gone.
+    LineResumed = "line.resumed",
+    /// A work tree that has the target checked out was brought along, or left alone.
+    WorkTree = "worktree.notice",
+    /// A repository was added to the factory.
+    RepositoryAdded = "repository.added",
+    /// The database was rebuilt from the refs.
+    Rebuilt = "store.rebuilt",
     /// Nothing lands until thaw.
     QueueFrozen = "queue.frozen",
     /// Landing goes on.
@@ -62,18 +76,24 @@ kinds! {
 }
 
 /// A recorded fact.
+///
+/// Shape: a fact about a change or a build names it; the repository is theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
     /// When it was recorded.
     pub at: Timestamp,
     /// What happened.
     pub kind: FactKind,
+    /// The repository it happened in.
+    pub repository: RepositoryId,
     /// The change it is about, if any.
     pub change: Option<ChangeId>,
     /// The build it is about, if any.
     pub build: Option<BuildId>,
     /// One line for people.
     pub text: String,
+    /// Lines of a log that matter for it; at most [`crate::limits::EVIDENCE_LINES_MAX`].
+    pub evidence: Vec<String>,
 }
 
 #[cfg(test)]

@@ -8,4 +8,5 @@ pub mod fault;
 pub mod id;
 pub mod limits;
 pub mod queue;
+pub mod repository;
 pub mod time;

@@ -27,3 +27,29 @@ pub const CONTENTION_PUSHES: u32 = 3;
 pub const EVIDENCE_LINES_MAX: usize = 20;
 /// Longest line of evidence; the rest is cut.
 pub const EVIDENCE_LINE_CHARS_MAX: usize = 400;
+/// Passes of a check from which its usual duration is known well enough to doubt one that is far shorter.
+pub const SHORT_PASS_HISTORY_MIN: usize = 5;
+/// A check whose usual duration is below this is never doubted.
+pub const SHORT_PASS_USUAL_MIN: Duration = Duration::from_secs(60);
+/// A pass that took less than one part in so many of the usual duration is run again.
+pub const SHORT_PASS_PARTS: u32 = 20;
+/// How many ended builds durations and rates are learnt from.
+pub const LEARN_BUILDS_MAX: u32 = 200;
+/// How many builds keep their logs; older ones keep their evidence lines only.
+pub const BUILD_LOGS_MAX: usize = 2_000;
+/// How often refs that people may move are looked at.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Rounds of planning in one reconciliation; more wait for the next one, which follows at once.
+pub const PLAN_ROUNDS_MAX: usize = 1_000;
+/// The most bytes of `.gantry.toml` that are read; a larger one is refused.
+pub const GATE_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// The most checks a gate may have.
+pub const GATE_CHECKS_MAX: usize = 64;
+/// The longest time limit a check may have.
+pub const CHECK_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most facts one answer holds; the rest is asked for with the last sequence number.
+pub const FACTS_PAGE_MAX: u32 = 1_000;
+/// The most paths of a conflict that are kept; the rest is counted.
+pub const CONFLICT_PATHS_MAX: usize = 20;
+/// The longest text a person may give as a reason, in characters; the rest is cut.
+pub const REASON_CHARS_MAX: usize = 2_000;

@@ -1,8 +1,8 @@
 //! Changes: insert, read, and writes that name the version they read.
 
 use gantry_core::event::{Fact, FactKind};
-use gantry_core::id::{BranchName, ChangeId, CommitId};
-use gantry_core::queue::change::{Change, ChangeState, Priority};
+use gantry_core::id::{BranchName, ChangeId, CommitId, RepositoryId};
+use gantry_core::queue::change::{Change, ChangeState, Priority, Source};
 use gantry_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 
@@ -12,6 +12,12 @@ use crate::{Store, StoreError, event_log};
 /// A change that has no number yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewChange {
+    /// Its number, if it had one before the database was lost.
+    pub id: Option<ChangeId>,
+    /// The repository whose target it is offered for.
+    pub repository: RepositoryId,
+    /// Where the head is looked up.
+    pub source: Source,
     /// The branch or topic it was offered as.
     pub branch: BranchName,
     /// The commit offered.
@@ -50,11 +56,15 @@ impl Store {
         let transaction = self.connection.transaction()?;
         let columns = StateColumns::of(&new.state);
         transaction.execute(
-            "INSERT INTO change (version, branch, head, title, author, priority, solo, offered_at_ms,
+            "INSERT INTO change (id, version, repository, branch, source, head, title, author, priority, solo,
+                                 offered_at_ms, since_ms,
                                  state, reason, reason_text, reason_build, reason_change, reason_commit)
-             VALUES (1, :branch, :head, :title, :author, :priority, :solo, :offered_at_ms,
+             VALUES (:id, 1, :repository, :branch, :source, :head, :title, :author, :priority, :solo,
+                     :offered_at_ms, :offered_at_ms,
                      :state, :reason, :text, :build, :change, :commit)",
             named_params! {
+                ":id": new.id.map(|id| stored(id.number())), ":repository": stored(new.repository.number()),
+                ":source": new.source.as_str(),
                 ":branch": new.branch.as_str(), ":head": new.head.to_string(), ":title": new.title,
                 ":author": new.author, ":priority": new.priority.as_str(), ":solo": new.solo,
                 ":offered_at_ms": new.offered_at.as_millis(), ":state": columns.state,
@@ -73,39 +83,42 @@ impl Store {
         let offered = Fact {
             at: new.offered_at,
             kind: FactKind::ChangeOffered,
+            repository: new.repository,
             change: Some(id),
             build: None,
             text: new.title.clone(),
+            evidence: Vec::new(),
         };
         event_log::append(&transaction, &[offered])?;
         transaction.commit()?;
         Ok(Change {
             id,
             version: 1,
+            repository: new.repository,
             branch: new.branch,
+            source: new.source,
             head: new.head,
+            waived: None,
             title: new.title,
             author: new.author,
             priority: new.priority,
             solo: new.solo,
             after: new.after,
             offered_at: new.offered_at,
+            since: new.offered_at,
             state: new.state,
         })
     }
 
-    /// Writes what may change of each change (head, title, priority, solo, state) and appends the facts that this
+    /// Writes what may change of each change (head, title, author, priority, solo, waived, state) and appends the facts that this
     /// makes true: all of it in one transaction, or nothing if any change no longer has the version given.
     ///
     /// Errors: [`StoreError::Sqlite`], and nothing is written. A lost race is [`Saved::Lost`].
     pub fn save_changes(&mut self, changes: &[Change], facts: &[Fact]) -> Result<Saved, StoreError> {
         let transaction = self.connection.transaction()?;
-        for change in changes {
-            if !update(&transaction, change)? {
-                return Ok(Saved::Lost);
-            }
+        if save(&transaction, changes, facts)? == Saved::Lost {
+            return Ok(Saved::Lost);
         }
-        event_log::append(&transaction, facts)?;
         transaction.commit()?;
         Ok(Saved::Saved)
     }
@@ -122,18 +135,71 @@ impl Store {
         raw.map(|raw| raw.change(&self.connection)).transpose()
     }
 
-    /// Returns every change that is not landed or cancelled.
+    /// Returns every change of a repository that is not landed or cancelled.
     ///
     /// Shape: oldest first. Errors: as [`Store::load_change`].
-    pub fn load_alive_changes(&self) -> Result<Vec<Change>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT * FROM change WHERE state NOT IN ('landed', 'cancelled') ORDER BY id")?;
+    pub fn load_alive_changes(&self, repository: RepositoryId) -> Result<Vec<Change>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT * FROM change WHERE state NOT IN ('landed', 'cancelled') AND repository = ?1 ORDER BY id",
+        )?;
         let raws = statement
-            .query_map([], RawChange::read)?
+            .query_map([stored(repository.number())], RawChange::read)?
             .collect::<Result<Vec<_>, _>>()?;
         raws.into_iter().map(|raw| raw.change(&self.connection)).collect()
     }
+
+    /// Returns changes of a repository below a number, whatever became of them.
+    ///
+    /// Shape: newest first, at most `most`. Errors: as [`Store::load_change`].
+    pub fn load_changes_below(
+        &self,
+        repository: RepositoryId,
+        below: ChangeId,
+        most: u32,
+    ) -> Result<Vec<Change>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT * FROM change WHERE repository = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+        )?;
+        let raws = statement
+            .query_map(
+                params![stored(repository.number()), stored(below.number()), most],
+                RawChange::read,
+            )?
+            .collect::<Result<Vec<_>, _>>()?;
+        raws.into_iter().map(|raw| raw.change(&self.connection)).collect()
+    }
+
+    /// Returns the last so many changes that landed by a build or were sent back, for base rates.
+    ///
+    /// Shape: newest first, at most `most`. Errors: as [`Store::load_change`].
+    pub fn load_judged_changes(
+        &self,
+        repository: RepositoryId,
+        most: u32,
+    ) -> Result<Vec<Change>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT * FROM change WHERE repository = ?1 AND state IN ('landed', 'bounced') ORDER BY id DESC LIMIT ?2",
+        )?;
+        let raws = statement
+            .query_map(params![stored(repository.number()), most], RawChange::read)?
+            .collect::<Result<Vec<_>, _>>()?;
+        raws.into_iter().map(|raw| raw.change(&self.connection)).collect()
+    }
+}
+
+/// Writes changes and facts inside a transaction that the caller commits; [`Saved::Lost`] leaves it to be rolled back.
+pub(crate) fn save(
+    transaction: &Transaction<'_>,
+    changes: &[Change],
+    facts: &[Fact],
+) -> Result<Saved, StoreError> {
+    for change in changes {
+        if !update(transaction, change)? {
+            return Ok(Saved::Lost);
+        }
+    }
+    event_log::append(transaction, facts)?;
+    Ok(Saved::Saved)
 }
 
 /// Says whether the row still had the version given.
@@ -141,14 +207,15 @@ fn update(transaction: &Transaction<'_>, change: &Change) -> Result<bool, StoreE
     let columns = StateColumns::of(&change.state);
     let written = transaction
         .prepare_cached(
-            "UPDATE change SET version = version + 1, head = :head, title = :title, priority = :priority,
-                 solo = :solo, state = :state, reason = :reason, reason_text = :text, reason_build = :build,
+            "UPDATE change SET version = version + 1, head = :head, title = :title, author = :author,
+                 priority = :priority, solo = :solo, waived = :waived, since_ms = :since_ms, state = :state, reason = :reason, reason_text = :text, reason_build = :build,
                  reason_change = :change, reason_commit = :commit
              WHERE id = :id AND version = :version",
         )?
         .execute(named_params! {
             ":id": stored(change.id.number()), ":version": stored(change.version),
-            ":head": change.head.to_string(), ":title": change.title,
+            ":head": change.head.to_string(), ":title": change.title, ":author": change.author,
+            ":waived": change.waived.map(|head| head.to_string()), ":since_ms": change.since.as_millis(),
             ":priority": change.priority.as_str(), ":solo": change.solo, ":state": columns.state,
             ":reason": columns.reason, ":text": columns.text, ":build": columns.build,
             ":change": columns.change, ":commit": columns.commit,
@@ -159,13 +226,17 @@ fn update(transaction: &Transaction<'_>, change: &Change) -> Result<bool, StoreE
 struct RawChange {
     id: i64,
     version: i64,
+    repository: i64,
     branch: String,
+    source: String,
     head: String,
+    waived: Option<String>,
     title: String,
     author: String,
     priority: String,
     solo: bool,
     offered_at_ms: i64,
+    since_ms: i64,
     state: StateColumns,
 }
 
@@ -174,13 +245,17 @@ impl RawChange {
         Ok(Self {
             id: row.get("id")?,
             version: row.get("version")?,
+            repository: row.get("repository")?,
             branch: row.get("branch")?,
+            source: row.get("source")?,
             head: row.get("head")?,
+            waived: row.get("waived")?,
             title: row.get("title")?,
             author: row.get("author")?,
             priority: row.get("priority")?,
             solo: row.get("solo")?,
             offered_at_ms: row.get("offered_at_ms")?,
+            since_ms: row.get("since_ms")?,
             state: StateColumns::read(row)?,
         })
     }
@@ -197,6 +272,12 @@ impl RawChange {
         Ok(Change {
             id: ChangeId::new(number),
             version: counted(self.version, "change", number, "version")?,
+            repository: RepositoryId::new(counted(self.repository, "change", number, "repository")?),
+            source: Source::parse(&self.source).ok_or_else(|| impossible(number, "source", self.source))?,
+            waived: self
+                .waived
+                .map(|waived| waived.parse().map_err(|_| impossible(number, "waived", waived)))
+                .transpose()?,
             branch: BranchName::parse(&self.branch).map_err(|_| impossible(number, "branch", self.branch))?,
             head: self
                 .head
@@ -209,6 +290,7 @@ impl RawChange {
             solo: self.solo,
             after,
             offered_at: Timestamp::from_millis(self.offered_at_ms),
+            since: Timestamp::from_millis(self.since_ms),
             state: self.state.state(number)?,
         })
     }
@@ -220,8 +302,19 @@ mod tests {
     use gantry_core::id::BuildId;
     use gantry_core::queue::change::{BounceReason, CancelReason, HoldReason, LandedBy};
 
+    fn with_repository(mut store: Store) -> Store {
+        let added = store
+            .insert_repository("r", "/r.git", &BranchName::parse("main").expect("a name"), false)
+            .expect("inserts");
+        assert_eq!(added.id, RepositoryId::new(1));
+        store
+    }
+
     fn new_change(state: ChangeState) -> NewChange {
         NewChange {
+            id: None,
+            repository: RepositoryId::new(1),
+            source: Source::Branch,
             branch: BranchName::parse("quo\"te/'x").expect("a legal name"),
             head: CommitId::from_bytes([3; 20]),
             title: "Robert'); DROP TABLE change;--\n<b>".into(),
@@ -250,9 +343,13 @@ mod tests {
             ChangeState::Bounced(BounceReason::CheckFailed { build }),
             ChangeState::Bounced(BounceReason::FailsTogether { build, with }),
             ChangeState::Bounced(BounceReason::TimedOut { build }),
-            ChangeState::Bounced(BounceReason::Conflict { culprit: None }),
+            ChangeState::Bounced(BounceReason::Conflict {
+                culprit: None,
+                paths: vec![],
+            }),
             ChangeState::Bounced(BounceReason::Conflict {
                 culprit: Some(commit),
+                paths: vec!["a b".into(), "c".into()],
             }),
             ChangeState::Cancelled(CancelReason::ByHand),
             ChangeState::Cancelled(CancelReason::BranchDeleted),
@@ -264,7 +361,7 @@ mod tests {
     fn every_state_survives_a_restart_with_its_reason() {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let path = folder.path().join("gantry.db");
-        let mut store = Store::open(&path).expect("opens");
+        let mut store = with_repository(Store::open(&path).expect("opens"));
         let written: Vec<Change> = every_state()
             .into_iter()
             .map(|state| store.insert_change(new_change(state)).expect("inserts"))
@@ -281,22 +378,27 @@ mod tests {
             .into_iter()
             .filter(|change| !change.state.is_terminal())
             .collect();
-        assert_eq!(store.load_alive_changes().expect("reads"), alive);
+        assert_eq!(
+            store.load_alive_changes(RepositoryId::new(1)).expect("reads"),
+            alive
+        );
     }
 
     fn fact(kind: FactKind, change: ChangeId) -> Fact {
         Fact {
             at: Timestamp::from_millis(7),
             kind,
+            repository: RepositoryId::new(1),
             change: Some(change),
             build: Some(BuildId::new(2)),
             text: "because".into(),
+            evidence: vec!["line 1".into(), String::new()],
         }
     }
 
     #[test]
     fn the_second_writer_of_a_version_loses_and_writes_nothing() {
-        let mut store = Store::in_memory().expect("opens");
+        let mut store = with_repository(Store::in_memory().expect("opens"));
         let read = store
             .insert_change(new_change(ChangeState::Queued))
             .expect("inserts");
@@ -345,7 +447,7 @@ mod tests {
 
     #[test]
     fn facts_are_read_back_in_order_from_any_place() {
-        let mut store = Store::in_memory().expect("opens");
+        let mut store = with_repository(Store::in_memory().expect("opens"));
         let change = store
             .insert_change(new_change(ChangeState::Queued))
             .expect("inserts");
@@ -360,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_number_is_never_used_twice() {
-        let mut store = Store::in_memory().expect("opens");
+        let mut store = with_repository(Store::in_memory().expect("opens"));
         let first = store
             .insert_change(new_change(ChangeState::Open))
             .expect("inserts")
@@ -378,7 +480,7 @@ mod tests {
 
     #[test]
     fn prerequisites_are_kept_and_must_exist() {
-        let mut store = Store::in_memory().expect("opens");
+        let mut store = with_repository(Store::in_memory().expect("opens"));
         let first = store
             .insert_change(new_change(ChangeState::Queued))
             .expect("inserts")
@@ -394,7 +496,10 @@ mod tests {
         lost.after = vec![ChangeId::new(99)];
         assert!(store.insert_change(lost).is_err());
         assert_eq!(
-            store.load_alive_changes().expect("reads").len(),
+            store
+                .load_alive_changes(RepositoryId::new(1))
+                .expect("reads")
+                .len(),
             2,
             "the refused change left no row"
         );
@@ -402,7 +507,7 @@ mod tests {
 
     #[test]
     fn an_impossible_row_is_refused_by_table_row_and_column() {
-        let mut store = Store::in_memory().expect("opens");
+        let mut store = with_repository(Store::in_memory().expect("opens"));
         let id = store
             .insert_change(new_change(ChangeState::Queued))
             .expect("inserts")

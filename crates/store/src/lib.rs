@@ -1,10 +1,12 @@
 //! The only SQL of gantry. Owns the database file, its migrations and the mapping between rows and the core's
 //! types; it decides nothing.
 
+mod build;
 mod change;
 mod error;
 mod event_log;
 mod migrate;
+mod repository;
 mod row;
 
 use std::path::Path;
@@ -37,6 +39,18 @@ impl Store {
     /// Errors: [`StoreError::Sqlite`].
     pub fn in_memory() -> Result<Self, StoreError> {
         Self::prepare(Connection::open_in_memory()?)
+    }
+
+    /// Opens an existing database for reading, beside the one that writes.
+    ///
+    /// Errors: [`StoreError::Sqlite`], also if there is none.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open_with_flags(
+            path,
+            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.execute_batch("PRAGMA busy_timeout = 5000;")?;
+        Ok(Self { connection })
     }
 
     fn prepare(mut connection: Connection) -> Result<Self, StoreError> {

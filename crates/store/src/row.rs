@@ -1,7 +1,9 @@
 //! Rows to domain and back. A row that no gantry would have written is refused, not repaired.
 
 use gantry_core::id::{BuildId, ChangeId};
+use gantry_core::queue::build::{BuildState, Ending, Trouble};
 use gantry_core::queue::change::{BounceReason, CancelReason, ChangeState, HoldReason, LandedBy};
+use gantry_core::queue::planner::Purpose;
 use rusqlite::Row;
 
 use crate::StoreError;
@@ -106,8 +108,9 @@ impl StateColumns {
                 self.build = Some(stored(build.number()));
                 "timed_out"
             }
-            BounceReason::Conflict { culprit } => {
+            BounceReason::Conflict { culprit, paths } => {
                 self.commit = culprit.map(|commit| commit.to_string());
+                self.text = Some(paths.join("\n"));
                 "conflict"
             }
         }
@@ -167,7 +170,11 @@ impl StateColumns {
                 } else {
                     None
                 };
-                ChangeState::Bounced(BounceReason::Conflict { culprit })
+                let text = self
+                    .text
+                    .ok_or_else(|| impossible(row, "reason_text", "nothing"))?;
+                let paths = crate::event_log::lines(&text);
+                ChangeState::Bounced(BounceReason::Conflict { culprit, paths })
             }
             ("cancelled", "by_hand") => ChangeState::Cancelled(CancelReason::ByHand),
             ("cancelled", "branch_deleted") => ChangeState::Cancelled(CancelReason::BranchDeleted),
@@ -194,4 +201,58 @@ impl StateColumns {
         let text = self.commit.as_deref().unwrap_or("nothing");
         text.parse().map_err(|_| impossible(row, "reason_commit", text))
     }
+}
+
+/// The columns that hold where a build is and the data valid there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuildColumns {
+    pub state: &'static str,
+    pub trouble: Option<&'static str>,
+}
+
+impl BuildColumns {
+    pub(crate) fn of(state: BuildState) -> Self {
+        let (state, trouble) = match state {
+            BuildState::Prepared => ("prepared", None),
+            BuildState::Running { .. } => ("running", None),
+            BuildState::Ended(ending) => (ending.as_str(), trouble_of(ending)),
+        };
+        Self { state, trouble }
+    }
+}
+
+pub(crate) fn trouble_of(ending: Ending) -> Option<&'static str> {
+    match ending {
+        Ending::Trouble(trouble) => Some(trouble.as_str()),
+        Ending::Passed | Ending::Failed | Ending::TimedOut | Ending::Cancelled => None,
+    }
+}
+
+/// Reads an ending from its word and its trouble; `None` for words no gantry writes.
+pub(crate) fn ending(word: &str, trouble: Option<&str>) -> Option<Ending> {
+    match (word, trouble) {
+        ("passed", None) => Some(Ending::Passed),
+        ("failed", None) => Some(Ending::Failed),
+        ("timed_out", None) => Some(Ending::TimedOut),
+        ("cancelled", None) => Some(Ending::Cancelled),
+        ("interrupted", Some(trouble)) => Trouble::parse(trouble).map(Ending::Trouble),
+        _ => None,
+    }
+}
+
+/// Returns the word a purpose is stored and shown as.
+pub(crate) const fn purpose_word(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Land => "land",
+        Purpose::Split => "split",
+        Purpose::Retry => "retry",
+        Purpose::Control => "control",
+    }
+}
+
+/// Reads a purpose; `None` for any other word.
+pub(crate) fn purpose(word: &str) -> Option<Purpose> {
+    [Purpose::Land, Purpose::Split, Purpose::Retry, Purpose::Control]
+        .into_iter()
+        .find(|purpose| purpose_word(*purpose) == word)
 }

@@ -9,8 +9,82 @@
 
 use std::time::Duration;
 
+use crate::id::{BuildId, ChangeId, CommitId, RepositoryId, TreeId};
 use crate::limits::{BUILD_RETRY_WAIT, BUILD_RETRY_WAIT_MAX, BUILD_TRIES_MAX};
+use crate::queue::planner::Purpose;
 use crate::time::Timestamp;
+
+/// One change in a build's candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildMember {
+    /// Which change.
+    pub change: ChangeId,
+    /// The head that was replayed; a build with another head than the change has now proves nothing.
+    pub head: CommitId,
+    /// The commit after this member was replayed.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+}
+
+/// What one check of a build came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRun {
+    /// The check's name in the gate.
+    pub name: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// In words: exit code, signal, limit, or what was in the way.
+    pub detail: String,
+    /// How long it ran.
+    pub duration: Duration,
+    /// The lines of its output that matter.
+    pub evidence: Vec<String>,
+}
+
+/// What a build is made of; never changes once stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOrder {
+    /// Whose.
+    pub repository: RepositoryId,
+    /// The commit of the target below the members.
+    pub base: CommitId,
+    /// In order; empty for a control run.
+    pub members: Vec<BuildMember>,
+    /// The commit that is tested, and that lands if it passes.
+    pub candidate: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The digest of the gate's definition.
+    pub gate: String,
+    /// The box it runs in: engine and image.
+    pub sandbox: String,
+    /// What for.
+    pub purpose: Purpose,
+    /// The earlier build of the same tree, gate and box whose verdict counts for this one too.
+    pub reuses: Option<BuildId>,
+    /// When it was decided.
+    pub prepared_at: Timestamp,
+}
+
+/// A build as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Its name for people.
+    pub id: BuildId,
+    /// What it is made of.
+    pub order: BuildOrder,
+    /// Where it is.
+    pub state: BuildState,
+    /// When its box was started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The planner still looks at it.
+    pub counts: bool,
+    /// One entry for each check that ended, in the gate's order.
+    pub checks: Vec<CheckRun>,
+}
 
 /// Why a build gave no verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +97,37 @@ pub enum Trouble {
     OutOfDisk,
     /// The output passed its limit.
     TooMuchOutput,
+    /// It passed in a small part of the time that it always took: run again before it is believed.
+    TooShort,
+}
+
+impl Trouble {
+    /// Every kind of trouble.
+    pub const ALL: [Self; 5] = [
+        Self::Interrupted,
+        Self::CouldNotStart,
+        Self::OutOfDisk,
+        Self::TooMuchOutput,
+        Self::TooShort,
+    ];
+
+    /// Returns the word for it, as stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::CouldNotStart => "could_not_start",
+            Self::OutOfDisk => "out_of_disk",
+            Self::TooMuchOutput => "too_much_output",
+            Self::TooShort => "too_short",
+        }
+    }
+
+    /// Reads the word for it, or `None` for any other word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|trouble| trouble.as_str() == word)
+    }
 }
 
 /// How a build ended.
@@ -41,6 +146,18 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// Returns the word for it, as stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Trouble(_) => "interrupted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Says whether the ending tells anything about the tree.
     #[must_use]
     pub const fn is_verdict(self) -> bool {
@@ -190,5 +307,17 @@ mod tests {
         assert_eq!(waits.len(), BUILD_TRIES_MAX as usize - 1);
         assert!(waits.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(waits.iter().all(|wait| *wait <= BUILD_RETRY_WAIT_MAX));
+    }
+}
+
+#[cfg(test)]
+mod words {
+    use super::Trouble;
+
+    #[test]
+    fn every_trouble_reads_back_as_it_is_stored() {
+        for trouble in Trouble::ALL {
+            assert_eq!(Trouble::parse(trouble.as_str()), Some(trouble));
+        }
     }
 }

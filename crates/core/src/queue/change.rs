@@ -6,7 +6,7 @@
 //!     ▲                │ ▲               │  ▲ └──┐        │
 //!     └── new head ────┤ └── requeue ────┘  └────┼────────┘ (the target moved elsewhere)
 //!                      ▼                         ▼
-//!                    Held ── release ──► Queued  Bounced ── new head ──► Queued
+//!                    Held ── release ──► Queued  Bounced ── new head, release ──► Queued
 //!   Every state but Landing and Landed: cancel ──► Cancelled
 //! ```
 //!
@@ -15,7 +15,7 @@
 
 use std::fmt;
 
-use crate::id::{BranchName, BuildId, ChangeId, CommitId};
+use crate::id::{BranchName, BuildId, ChangeId, CommitId, RepositoryId};
 use crate::time::Timestamp;
 
 /// How urgent a change is. Later variants go first.
@@ -98,6 +98,8 @@ pub enum BounceReason {
     Conflict {
         /// The landing or push that did it, if one commit is to blame.
         culprit: Option<CommitId>,
+        /// The paths in conflict, as shown to people.
+        paths: Vec<String>,
     },
 }
 
@@ -175,7 +177,7 @@ pub enum ChangeEvent {
     FoundLanded,
     /// A rule or a person stopped it.
     Hold(HoldReason),
-    /// A person let it go on.
+    /// A person let it go on, or wants a bounced one tried again.
     Release,
     /// It was judged.
     Bounce(BounceReason),
@@ -185,6 +187,34 @@ pub enum ChangeEvent {
     NewHead,
 }
 
+/// Where the head of a change is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A branch of the repository: the change follows it, and is cancelled when it is deleted.
+    Branch,
+    /// A push to `refs/for/<target>/<topic>`: the head moves when the topic is pushed again.
+    Topic,
+}
+
+impl Source {
+    /// Returns the word for it, as stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Branch => "branch",
+            Self::Topic => "topic",
+        }
+    }
+
+    /// Reads the word for it, or `None` for any other word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Branch, Self::Topic]
+            .into_iter()
+            .find(|source| source.as_str() == word)
+    }
+}
+
 /// A change as stored: what was offered, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -192,10 +222,16 @@ pub struct Change {
     pub id: ChangeId,
     /// Raised by one with every stored write; a write names the version it read.
     pub version: u64,
+    /// The repository whose target it is offered for.
+    pub repository: RepositoryId,
     /// The branch or topic it was offered as.
     pub branch: BranchName,
+    /// Which of the two.
+    pub source: Source,
     /// The commit offered last; an older head is never landed.
     pub head: CommitId,
+    /// A head for which a person released a hold: rules that hold by themselves let it pass.
+    pub waived: Option<CommitId>,
     /// One line for people.
     pub title: String,
     /// Who offered it.
@@ -208,8 +244,24 @@ pub struct Change {
     pub after: Vec<ChangeId>,
     /// When it was offered first.
     pub offered_at: Timestamp,
+    /// When its state changed last.
+    pub since: Timestamp,
     /// Where it is.
     pub state: ChangeState,
+}
+
+impl Change {
+    /// Takes an event: the state and its instant change together.
+    ///
+    /// Errors: [`IllegalTransition`]; the change is as it was.
+    pub fn take(&mut self, event: ChangeEvent, now: Timestamp) -> Result<(), IllegalTransition> {
+        let next = self.state.clone().apply(event)?;
+        if next != self.state {
+            self.since = now;
+        }
+        self.state = next;
+        Ok(())
+    }
 }
 
 /// An event that cannot happen in a state.
@@ -229,9 +281,9 @@ impl ChangeState {
     pub fn apply(self, event: ChangeEvent) -> Result<Self, IllegalTransition> {
         use ChangeEvent as E;
         Ok(match (self, event) {
-            (Self::Open, E::Offered) | (Self::Held(_), E::Release) | (Self::Testing, E::BuildsGone) => {
-                Self::Queued
-            }
+            (Self::Open, E::Offered)
+            | (Self::Held(_) | Self::Bounced(_), E::Release)
+            | (Self::Testing, E::BuildsGone) => Self::Queued,
             (Self::Queued | Self::Testing, E::BuildStarted) => Self::Testing,
             (Self::Testing, E::LandingIntended { build }) => Self::Landing { build },
             (Self::Landing { build }, E::LandingSeen { commit }) => {
