@@ -2,6 +2,8 @@
 //! Never starts the git program, never runs hooks, never touches a work tree.
 
 mod error;
+mod files;
+mod journal;
 mod refs;
 mod replay;
 mod repository;
@@ -9,6 +11,8 @@ mod repository;
 mod tests;
 
 pub use error::GitError;
+pub use files::FileAt;
+pub use journal::Entry;
 pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;

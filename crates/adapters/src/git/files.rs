@@ -1,0 +1,121 @@
+//! Reading what is in a repository by name: files at a commit, refs under a prefix. Never writes.
+
+use gantry_core::id::{BranchName, CommitId};
+
+use super::repository::{commit_id, object_id};
+use super::{GitError, GitRepository};
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileAt {
+    /// Nothing, or a directory.
+    Missing,
+    /// A file's bytes, with the name of the blob in hexadecimal digits.
+    File {
+        /// The blob's name: equal names mean equal bytes.
+        id: String,
+        /// Its content.
+        bytes: Vec<u8>,
+    },
+    /// A file that is larger than was asked for.
+    TooLarge {
+        /// How large it is.
+        bytes: u64,
+    },
+    /// A symbolic link or a submodule.
+    NotAFile,
+}
+
+impl GitRepository {
+    /// Reads a file at a commit, at most `most` bytes.
+    ///
+    /// Errors: [`GitError::Object`], [`GitError::Storage`].
+    pub fn file_at(&self, commit: CommitId, path: &str, most: u64) -> Result<FileAt, GitError> {
+        let doing = || format!("read {path} at {commit}");
+        let parts = self.commit(object_id(commit))?;
+        let tree = self
+            .inner
+            .find_tree(parts.tree)
+            .map_err(|source| self.object_trouble("tree", parts.tree, Some(source)))?;
+        let entry = tree
+            .lookup_entry_by_path(path)
+            .map_err(|source| self.storage(doing(), source))?;
+        let Some(entry) = entry else {
+            return Ok(FileAt::Missing);
+        };
+        if entry.mode().is_tree() {
+            return Ok(FileAt::Missing);
+        }
+        if !entry.mode().is_blob() {
+            return Ok(FileAt::NotAFile);
+        }
+        let id = entry.object_id();
+        let trouble = |source| self.object_trouble("blob", id, Some(source));
+        let size = self.inner.find_header(id).map_err(trouble)?.size();
+        if size > most {
+            return Ok(FileAt::TooLarge { bytes: size });
+        }
+        let blob = self.inner.find_blob(id).map_err(trouble)?;
+        Ok(FileAt::File {
+            id: id.to_string(),
+            bytes: blob.data.clone(),
+        })
+    }
+
+    /// Lists the refs whose name starts with `prefix` and that point to a commit directly.
+    ///
+    /// Shape: sorted by name; symbolic refs are left out. Errors: [`GitError::Ref`].
+    pub fn refs_under(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        let trouble = |source| self.ref_trouble(prefix, source);
+        let platform = self.inner.references().map_err(trouble)?;
+        let mut found = Vec::new();
+        for reference in platform.prefixed(prefix).map_err(trouble)? {
+            let reference = reference.map_err(|source| {
+                self.ref_trouble(prefix, gix::Error::from_error(std::io::Error::other(source.to_string())))
+            })?;
+            let Ok(name) = std::str::from_utf8(reference.name().as_bstr()) else {
+                continue;
+            };
+            if let gix::refs::TargetRef::Object(id) = reference.target() {
+                found.push((name.to_owned(), commit_id(id.to_owned())));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Lists the branches whose names gantry can hold.
+    ///
+    /// Errors: [`GitError::Ref`].
+    pub fn branches(&self) -> Result<Vec<(BranchName, CommitId)>, GitError> {
+        let refs = self.refs_under("refs/heads/")?;
+        Ok(refs
+            .into_iter()
+            .filter_map(|(name, head)| BranchName::parse(&name).ok().map(|branch| (branch, head)))
+            .collect())
+    }
+
+    /// Resolves what a person wrote for a commit: a full or short name, a branch, a tag.
+    ///
+    /// Errors: [`GitError::Storage`] if nothing or more than one thing is meant.
+    pub fn resolve(&self, text: &str) -> Result<CommitId, GitError> {
+        let doing = || format!("find a commit named {text:?}");
+        let id = self
+            .inner
+            .rev_parse_single(format!("{text}^{{commit}}").as_str())
+            .map_err(|source| self.storage(doing(), source))?;
+        Ok(commit_id(id.detach()))
+    }
+
+    /// Returns the first line of a commit's message and its author's name, for people.
+    ///
+    /// Errors: [`GitError::Object`].
+    pub fn subject_and_author(&self, commit: CommitId) -> Result<(String, String), GitError> {
+        let parts = self.commit(object_id(commit))?;
+        let message = String::from_utf8_lossy(&parts.message);
+        let subject = message.lines().next().unwrap_or("").trim().to_owned();
+        let author = String::from_utf8_lossy(&parts.author);
+        let name = author.split(" <").next().unwrap_or("").trim().to_owned();
+        Ok((subject, name))
+    }
+}
