@@ -1,1 +1,3 @@
-//! The loop of the factory.
+//! The loop of the factory: load, decide, save, act, record. Knows no HTTP and no terminal.
+
+pub mod gate;

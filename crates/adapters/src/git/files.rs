@@ -71,7 +71,10 @@ impl GitRepository {
         let mut found = Vec::new();
         for reference in platform.prefixed(prefix).map_err(trouble)? {
             let reference = reference.map_err(|source| {
-                self.ref_trouble(prefix, gix::Error::from_error(std::io::Error::other(source.to_string())))
+                self.ref_trouble(
+                    prefix,
+                    gix::Error::from_error(std::io::Error::other(source.to_string())),
+                )
             })?;
             let Ok(name) = std::str::from_utf8(reference.name().as_bstr()) else {
                 continue;

@@ -79,11 +79,7 @@ impl GitRepository {
     /// Reads the chain at `ref_name`, newest first, until `visit` says false.
     ///
     /// Errors: [`GitError::Object`] for a missing or corrupt entry, [`GitError::Ref`].
-    pub fn read_entries(
-        &self,
-        ref_name: &str,
-        mut visit: impl FnMut(Entry) -> bool,
-    ) -> Result<(), GitError> {
+    pub fn read_entries(&self, ref_name: &str, mut visit: impl FnMut(Entry) -> bool) -> Result<(), GitError> {
         let mut next = self.ref_target(ref_name)?;
         while let Some(id) = next {
             let entry = self.read_note(id)?;
@@ -91,7 +87,11 @@ impl GitRepository {
                 return Ok(());
             };
             next = Some(parent);
-            if !visit(Entry { id, text: entry.0, keeps }) {
+            if !visit(Entry {
+                id,
+                text: entry.0,
+                keeps,
+            }) {
                 return Ok(());
             }
         }
@@ -106,7 +106,10 @@ impl GitRepository {
     }
 
     /// Returns a note's text, and its parents if it has any.
-    #[expect(clippy::type_complexity, reason = "a pair of a text and a pair, used in this file alone")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "a pair of a text and a pair, used in this file alone"
+    )]
     fn read_note(&self, id: CommitId) -> Result<(String, Option<(CommitId, Option<CommitId>)>), GitError> {
         let parts = self.commit(object_id(id))?;
         let text = String::from_utf8_lossy(&parts.message).trim_end().to_owned();
