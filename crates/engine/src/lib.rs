@@ -1,3 +1,12 @@
 //! The loop of the factory: load, decide, save, act, record. Knows no HTTP and no terminal.
 
+pub mod boxes;
+pub mod event_loop;
+pub mod explain;
+pub mod factory;
+pub mod forge;
 pub mod gate;
+pub mod git_forge;
+pub mod journal;
+pub mod line;
+pub mod runner;

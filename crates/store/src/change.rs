@@ -169,6 +169,27 @@ impl Store {
         raws.into_iter().map(|raw| raw.change(&self.connection)).collect()
     }
 
+    /// Returns what landed at or after an instant.
+    ///
+    /// Shape: in the order in which it landed. Errors: as [`Store::load_change`].
+    pub fn load_landed_since(
+        &self,
+        repository: RepositoryId,
+        since: Timestamp,
+    ) -> Result<Vec<(ChangeId, Timestamp)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, since_ms FROM change WHERE repository = ?1 AND state = 'landed' AND since_ms >= ?2
+             ORDER BY since_ms, id",
+        )?;
+        let mut rows = statement.query(params![stored(repository.number()), since.as_millis()])?;
+        let mut landed = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id = counted(row.get(0)?, "change", 0, "id")?;
+            landed.push((ChangeId::new(id), Timestamp::from_millis(row.get(1)?)));
+        }
+        Ok(landed)
+    }
+
     /// Returns the last so many changes that landed by a build or were sent back, for base rates.
     ///
     /// Shape: newest first, at most `most`. Errors: as [`Store::load_change`].
@@ -196,6 +217,11 @@ pub(crate) fn save(
     for change in changes {
         if !update(transaction, change)? {
             return Ok(Saved::Lost);
+        }
+        for prerequisite in &change.after {
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO change_after (change, prerequisite) VALUES (?1, ?2)")?
+                .execute(params![stored(change.id.number()), stored(prerequisite.number())])?;
         }
     }
     event_log::append(transaction, facts)?;

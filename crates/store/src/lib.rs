@@ -16,6 +16,7 @@ use rusqlite::Connection;
 pub use change::{NewChange, Saved};
 pub use error::StoreError;
 pub use event_log::Recorded;
+pub use row::StateColumns;
 
 /// The factory's database.
 ///

@@ -42,6 +42,7 @@ const STEPS: &[&str] = &["
     ) STRICT;
     CREATE INDEX change_alive ON change (repository) WHERE state NOT IN ('landed', 'cancelled');
     CREATE INDEX change_repository ON change (repository);
+    CREATE INDEX change_landed ON change (repository, since_ms) WHERE state = 'landed';
     CREATE TABLE change_after (
         change INTEGER NOT NULL REFERENCES change (id),
         prerequisite INTEGER NOT NULL REFERENCES change (id),

@@ -8,14 +8,20 @@ use rusqlite::Row;
 
 use crate::StoreError;
 
-/// The columns that hold a change's state and the data valid in it.
+/// A change's state in stored words, with the data valid in it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct StateColumns {
+pub struct StateColumns {
+    /// The word of the state.
     pub state: String,
+    /// The word of the reason.
     pub reason: Option<String>,
+    /// What a person said, or the paths.
     pub text: Option<String>,
+    /// The build that shows it.
     pub build: Option<i64>,
+    /// The other change in it.
     pub change: Option<i64>,
+    /// The commit in it.
     pub commit: Option<String>,
 }
 
@@ -49,7 +55,9 @@ pub(crate) fn impossible(row: u64, column: &'static str, value: impl Into<String
 }
 
 impl StateColumns {
-    pub(crate) fn of(state: &ChangeState) -> Self {
+    /// Puts a state into words.
+    #[must_use]
+    pub fn of(state: &ChangeState) -> Self {
         let mut columns = Self {
             state: state.as_str().to_owned(),
             ..Self::default()
@@ -127,7 +135,10 @@ impl StateColumns {
         })
     }
 
-    pub(crate) fn state(self, row: u64) -> Result<ChangeState, StoreError> {
+    /// Reads a state; `row` names the place in the error.
+    ///
+    /// Errors: [`StoreError::Impossible`] for words no gantry writes.
+    pub fn state(self, row: u64) -> Result<ChangeState, StoreError> {
         // States without a reason store none. Nothing is lost: a state that needs one has no arm for "" below.
         let reason = self.reason.clone().unwrap_or_default();
         Ok(match (self.state.as_str(), reason.as_str()) {

@@ -122,3 +122,12 @@ impl GitRepository {
         Ok((subject, name))
     }
 }
+
+impl GitRepository {
+    /// Returns the commit a ref of gantry's own points at, or `None` if there is no such ref.
+    ///
+    /// Errors: [`GitError::Ref`], [`GitError::Symbolic`].
+    pub fn own_ref(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        self.ref_target(name)
+    }
+}

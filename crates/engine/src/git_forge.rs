@@ -1,0 +1,185 @@
+//! The forge over a real repository, in process. Owns nothing but the opened repository and caches that may be lost.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use gantry_adapters::git::{FileAt, GitError, GitRepository, Member, Method, Replay, Swap};
+use gantry_core::id::{BranchName, CommitId, TreeId};
+use gantry_core::limits::GATE_FILE_BYTES_MAX;
+use gantry_core::time::Timestamp;
+
+use crate::forge::{Forge, OpenHead, Overlap, Revert, Standing, Verdict};
+use crate::gate::GATE_FILE;
+use crate::journal::JOURNAL;
+
+/// A repository and its target.
+#[derive(Debug)]
+pub struct GitForge {
+    repository: GitRepository,
+    path: PathBuf,
+    target: BranchName,
+}
+
+impl GitForge {
+    /// Opens the repository whose Git storage is at `path`.
+    ///
+    /// Errors: [`GitError::Open`].
+    pub fn open(path: &Path, target: BranchName) -> Result<Self, GitError> {
+        Ok(Self {
+            repository: GitRepository::open(path)?,
+            path: path.to_owned(),
+            target,
+        })
+    }
+}
+
+impl Forge for GitForge {
+    fn tip(&mut self) -> Result<Option<CommitId>, GitError> {
+        self.repository.tip(&self.target)
+    }
+
+    fn branches(&mut self) -> Result<BTreeMap<BranchName, CommitId>, GitError> {
+        Ok(self.repository.branches()?.into_iter().collect())
+    }
+
+    fn gate_file(&mut self, at: CommitId) -> Result<FileAt, GitError> {
+        self.repository.file_at(at, GATE_FILE, GATE_FILE_BYTES_MAX as u64)
+    }
+
+    fn replay(&mut self, base: CommitId, members: &[Member], method: Method) -> Result<Replay, GitError> {
+        self.repository.replay(base, members, method)
+    }
+
+    fn is_ancestor(&mut self, a: CommitId, b: CommitId) -> Result<bool, GitError> {
+        self.repository.is_ancestor(a, b)
+    }
+
+    fn tree_of(&mut self, commit: CommitId) -> Result<TreeId, GitError> {
+        self.repository.tree_of(commit)
+    }
+
+    fn standing(&mut self, tip: CommitId, open: &[OpenHead]) -> Result<Vec<Verdict>, GitError> {
+        open.iter().map(|head| self.stand(tip, *head)).collect()
+    }
+
+    fn overlaps(&mut self, _tip: CommitId, _open: &[OpenHead]) -> Result<Vec<Overlap>, GitError> {
+        Ok(Vec::new())
+    }
+
+    fn silent_revert(&mut self, _tip: CommitId, _head: CommitId) -> Result<Option<Revert>, GitError> {
+        Ok(None)
+    }
+
+    fn move_target(&mut self, from: CommitId, to: CommitId, why: &str) -> Result<Swap, GitError> {
+        self.repository
+            .compare_and_swap(&self.target.full_ref(), Some(from), Some(to), why)
+    }
+
+    fn bring_along(&mut self, _from: CommitId, _to: CommitId) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn ensure_ref(&mut self, name: &str, commit: Option<CommitId>) -> Result<(), GitError> {
+        // Only gantry writes under its prefix, one thread per repository: a lost race is a leftover of its own.
+        loop {
+            let now = self.repository.own_ref(name)?;
+            if now == commit {
+                return Ok(());
+            }
+            if self.repository.compare_and_swap(name, now, commit, "gantry: pin")? == Swap::Moved {
+                return Ok(());
+            }
+        }
+    }
+
+    fn own_refs(&mut self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        self.repository.refs_under(prefix)
+    }
+
+    fn write_note(&mut self, name: &str, text: &str, keeps: CommitId, at: Timestamp) -> Result<(), GitError> {
+        let note = self.repository.write_note(None, Some(keeps), text, at)?;
+        self.ensure_ref(name, Some(note))
+    }
+
+    fn read_note(&mut self, id: CommitId) -> Result<String, GitError> {
+        self.repository.note_text(id)
+    }
+
+    fn append(&mut self, text: &str, keeps: Option<CommitId>, at: Timestamp) -> Result<(), GitError> {
+        self.repository.append_entry(JOURNAL, keeps, text, at).map(|_| ())
+    }
+
+    fn read_journal(&mut self, visit: &mut dyn FnMut(&str) -> bool) -> Result<(), GitError> {
+        self.repository.read_entries(JOURNAL, |entry| visit(&entry.text))
+    }
+
+    fn fingerprint(&mut self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        stamp(&self.path.join("packed-refs"), &mut hasher);
+        stamp(&self.path.join("HEAD"), &mut hasher);
+        stamp_folders(&self.path.join("refs/heads"), 0, &mut hasher);
+        hasher.finish()
+    }
+
+    fn subject_and_author(&mut self, commit: CommitId) -> Result<(String, String), GitError> {
+        self.repository.subject_and_author(commit)
+    }
+}
+
+impl GitForge {
+    fn stand(&self, tip: CommitId, open: OpenHead) -> Result<Verdict, GitError> {
+        let member = Member {
+            change: open.change,
+            head: open.head,
+            title: String::new(),
+            offered_at: Timestamp::from_millis(0),
+        };
+        let standing = match self.repository.replay(tip, &[member], Method::Squash) {
+            Ok(Replay::Made { steps }) if steps.iter().all(|step| step.empty) => Standing::AlreadyIn,
+            Ok(Replay::Made { .. }) => Standing::Clean,
+            Ok(Replay::Conflict { paths, .. }) => Standing::Conflict {
+                paths: paths.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect(),
+                culprit: None,
+            },
+            Err(error) => Standing::Trouble(error.to_string()),
+        };
+        Ok(Verdict {
+            change: open.change,
+            standing,
+            paths: Vec::new(),
+            behind: 0,
+        })
+    }
+}
+
+/// Adds what tells one version of a file from another without reading it.
+fn stamp(path: &Path, hasher: &mut DefaultHasher) {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()).hash(hasher),
+        Err(error) => error.raw_os_error().hash(hasher),
+    }
+}
+
+/// Adds every loose branch. A ref that cannot be read counts as one more state; the line then looks and says why.
+fn stamp_folders(folder: &Path, depth: usize, hasher: &mut DefaultHasher) {
+    stamp(folder, hasher);
+    if depth > 16 {
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
+    paths.sort();
+    for path in paths {
+        path.hash(hasher);
+        if path.is_dir() {
+            stamp_folders(&path, depth + 1, hasher);
+        } else {
+            stamp(&path, hasher);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The texts of gantry's refs: offers and facts as JSON. Owns their format and its versions; readers ignore fields
+//! they do not know, and refuse a text they cannot read.
+//!
+//! Source: docs/design/0001-landing-and-its-journal.md.
+
+use gantry_core::id::{ChangeId, CommitId, RepositoryId, TreeId};
+use gantry_core::queue::build::Build;
+use gantry_core::queue::change::{Change, ChangeState, Priority, Source};
+use gantry_store::StateColumns;
+use serde::{Deserialize, Serialize};
+
+/// The ref of the journal.
+pub const JOURNAL: &str = "refs/gantry/journal";
+/// Under it, one ref for each living change.
+pub const CHANGES: &str = "refs/gantry/changes/";
+/// Under it, one ref for each build that counts.
+pub const CANDIDATES: &str = "refs/gantry/candidates/";
+
+/// One fact of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Entry {
+    /// The chain starts.
+    Start,
+    /// The factory began to protect the target, which was at this commit.
+    Init {
+        /// The branch.
+        target: String,
+        /// Where it was.
+        tip: String,
+        /// When, in milliseconds since the epoch.
+        at_ms: i64,
+    },
+    /// A build gave a verdict.
+    Verdict(Verdict),
+    /// A change ended.
+    Ended {
+        /// Which change, by number.
+        change: u64,
+        /// The offer as it was last, and how it ended.
+        offer: Offer,
+        /// When, in milliseconds since the epoch.
+        at_ms: i64,
+    },
+}
+
+/// A verdict as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The build's number.
+    pub build: u64,
+    /// `passed`, `failed` or `timed_out`.
+    pub ending: String,
+    /// The commit that was tested.
+    pub candidate: String,
+    /// Its tree.
+    pub tree: String,
+    /// The target's commit below it.
+    pub base: String,
+    /// The members in order.
+    pub members: Vec<VerdictMember>,
+    /// The digest of the gate, as found at the base.
+    pub gate: String,
+    /// Engine and image.
+    pub sandbox: String,
+    /// The build that ran, if this one took over its verdict on the same tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuses: Option<u64>,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// A member of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictMember {
+    /// The change's number.
+    pub change: u64,
+    /// The head that was offered.
+    pub head: String,
+    /// The commit after it.
+    pub commit: String,
+}
+
+impl Verdict {
+    /// Writes down an ended build.
+    #[must_use]
+    pub fn of(build: &Build, ending: &str, at_ms: i64) -> Self {
+        let order = &build.order;
+        Self {
+            build: build.id.number(),
+            ending: ending.to_owned(),
+            candidate: order.candidate.to_string(),
+            tree: order.tree.to_string(),
+            base: order.base.to_string(),
+            members: order
+                .members
+                .iter()
+                .map(|member| VerdictMember {
+                    change: member.change.number(),
+                    head: member.head.to_string(),
+                    commit: member.commit.to_string(),
+                })
+                .collect(),
+            gate: order.gate.clone(),
+            sandbox: order.sandbox.clone(),
+            reuses: order.reuses.map(|id| id.number()),
+            at_ms,
+        }
+    }
+
+    /// Returns the tested commit and its tree; `None` if the text was tampered with.
+    #[must_use]
+    pub fn tested(&self) -> Option<(CommitId, TreeId)> {
+        Some((self.candidate.parse().ok()?, self.tree.parse().ok()?))
+    }
+}
+
+/// An offer as its ref keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The branch or topic.
+    pub branch: String,
+    /// Which of the two.
+    pub source: String,
+    /// The commit offered last.
+    pub head: String,
+    /// One line for people.
+    pub title: String,
+    /// Who offered it.
+    pub author: String,
+    /// How urgent.
+    pub priority: String,
+    /// Lands alone.
+    pub solo: bool,
+    /// Numbers of the changes that have to land before it.
+    pub after: Vec<u64>,
+    /// When it was offered, in milliseconds since the epoch.
+    pub offered_at_ms: i64,
+    /// Where it is, as far as that outlives the database.
+    pub standing: StateText,
+}
+
+/// A state in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateText {
+    state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    build: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+}
+
+impl StateText {
+    fn of(state: &ChangeState) -> Self {
+        // Whether it was being tested is for the builds to say; it starts again as queued.
+        let columns = match state {
+            ChangeState::Testing | ChangeState::Landing { .. } => StateColumns::of(&ChangeState::Queued),
+            other => StateColumns::of(other),
+        };
+        Self {
+            state: columns.state,
+            reason: columns.reason,
+            text: columns.text,
+            build: columns.build,
+            change: columns.change,
+            commit: columns.commit,
+        }
+    }
+
+    fn restore(&self, id: ChangeId) -> Option<ChangeState> {
+        let columns = StateColumns {
+            state: self.state.clone(),
+            reason: self.reason.clone(),
+            text: self.text.clone(),
+            build: self.build,
+            change: self.change,
+            commit: self.commit.clone(),
+        };
+        columns.state(id.number()).ok()
+    }
+}
+
+impl Offer {
+    /// Writes down a change.
+    #[must_use]
+    pub fn of(change: &Change) -> Self {
+        Self {
+            branch: change.branch.as_str().to_owned(),
+            source: change.source.as_str().to_owned(),
+            head: change.head.to_string(),
+            title: change.title.clone(),
+            author: change.author.clone(),
+            priority: change.priority.as_str().to_owned(),
+            solo: change.solo,
+            after: change.after.iter().map(|id| id.number()).collect(),
+            offered_at_ms: change.offered_at.as_millis(),
+            standing: StateText::of(&change.state),
+        }
+    }
+
+    /// Reads a change back.
+    ///
+    /// Errors: the field that cannot be read.
+    pub fn restore(&self, id: ChangeId, repository: RepositoryId) -> Result<gantry_store::NewChange, &'static str> {
+        Ok(gantry_store::NewChange {
+            id: Some(id),
+            repository,
+            source: Source::parse(&self.source).ok_or("source")?,
+            branch: gantry_core::id::BranchName::parse(&self.branch).map_err(|_| "branch")?,
+            head: self.head.parse().map_err(|_| "head")?,
+            title: self.title.clone(),
+            author: self.author.clone(),
+            priority: Priority::parse(&self.priority).ok_or("priority")?,
+            solo: self.solo,
+            after: self.after.iter().copied().map(ChangeId::new).collect(),
+            offered_at: gantry_core::time::Timestamp::from_millis(self.offered_at_ms),
+            state: self.standing.restore(id).ok_or("standing")?,
+        })
+    }
+}
