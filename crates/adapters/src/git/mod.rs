@@ -1,11 +1,18 @@
 //! The door to Git repositories, in process. Owns nothing itself: it declares the parts and re-exports them.
 //! Never runs hooks; the git program is started by `program` alone.
 
+mod culprit;
 mod delta;
+#[cfg(test)]
+mod differential_tests;
 mod error;
 mod history;
+#[cfg(test)]
+mod invented;
 mod merge;
+mod pairs;
 mod program;
+mod radar;
 mod refs;
 mod replay;
 mod repository;
@@ -14,7 +21,9 @@ mod tests;
 mod text;
 
 pub use error::GitError;
+pub use pairs::{Overlap, PairVerdict};
 pub use program::{GitProgram, ProgramError, TreeMerge};
+pub use radar::{OpenHead, Radar, Standing, Verdict};
 pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;
