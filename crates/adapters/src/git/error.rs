@@ -70,6 +70,14 @@ pub enum GitError {
         /// The repository's directory.
         repository: PathBuf,
     },
+    /// The git program gave no answer.
+    #[error("cannot {doing} with the git program")]
+    Program {
+        /// What was being done.
+        doing: String,
+        /// What went wrong.
+        source: Box<super::ProgramError>,
+    },
     /// Anything else, with what was being done.
     #[error("cannot {doing} in {}", repository.display())]
     Storage {

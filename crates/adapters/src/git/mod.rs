@@ -1,18 +1,33 @@
 //! The door to Git repositories, in process. Owns nothing itself: it declares the parts and re-exports them.
-//! Never starts the git program, never runs hooks, never touches a work tree.
+//! Never runs hooks; the git program is started by `program` alone.
 
+mod culprit;
+mod delta;
+#[cfg(test)]
+mod differential_tests;
 mod error;
 mod files;
 mod journal;
+mod history;
+#[cfg(test)]
+mod invented;
+mod merge;
+mod pairs;
+mod program;
+mod radar;
 mod refs;
 mod replay;
 mod repository;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use error::GitError;
 pub use files::FileAt;
 pub use journal::Entry;
+pub use pairs::{Overlap, PairVerdict};
+pub use program::{GitProgram, ProgramError, TreeMerge};
+pub use radar::{OpenHead, Radar, Standing, Verdict};
 pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;

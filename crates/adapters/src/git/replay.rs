@@ -8,6 +8,8 @@ use gantry_core::time::Timestamp;
 use gix::ObjectId;
 use gix::objs::Write as _;
 
+use super::history::Ancestry;
+use super::merge::Merged;
 use super::repository::{Parts, commit_id, object_id, tree_id};
 use super::{GitError, GitRepository};
 
@@ -65,12 +67,6 @@ pub enum Replay {
         /// The steps before it.
         made: Vec<Step>,
     },
-}
-
-/// A merge that went through, or the paths at which it did not.
-enum Merged<T> {
-    Clean(T),
-    Conflict(Vec<Vec<u8>>),
 }
 
 /// The commit that grows while members are replayed.
@@ -161,28 +157,18 @@ impl GitRepository {
         method: Method,
     ) -> Result<Merged<Onto>, GitError> {
         let head = object_id(member.head);
-        let bases = self
-            .inner
-            .merge_bases_many(head, known)
-            .map_err(|source| self.storage(format!("find the merge base of {head}"), source))?;
-        if bases.iter().any(|base| base.detach() == head) {
+        let relation = Ancestry::default().relate(self, head, known)?;
+        if relation.bases.contains(&head) {
             return Ok(Merged::Clean(onto));
         }
-        if bases.is_empty() {
-            return Err(GitError::Unrelated {
-                head: head.to_string(),
-                onto: onto.commit.to_string(),
-                repository: self.directory().to_owned(),
-            });
-        }
-        let ancestor = self
-            .inner
-            .virtual_merge_base(bases, self.merge_options()?)
-            .map_err(|source| self.storage(format!("merge the merge bases of {head}"), source))?
-            .tree_id
-            .detach();
         let offered = self.commit(head)?;
-        let tree = match self.merge(ancestor, onto.tree, offered.tree, head)? {
+        let merged = match relation.bases.as_slice() {
+            [] => return Err(self.unrelated(head, onto.commit)),
+            [base] => self.merge(self.commit(*base)?.tree, onto.tree, offered.tree, head)?,
+            // Several bases have to be merged first, which only Git does by Git's rules.
+            _ => self.ask_git(self.bare_commit(onto.tree, known)?, head, head)?,
+        };
+        let tree = match merged {
             Merged::Clean(tree) => tree,
             Merged::Conflict(paths) => return Ok(Merged::Conflict(paths)),
         };
@@ -204,11 +190,9 @@ impl GitRepository {
 
     /// Lists the commits reachable from `head` and from none of `known`, parents before children.
     fn commits_left(&self, head: ObjectId, known: &[ObjectId]) -> Result<Vec<(ObjectId, Parts)>, GitError> {
-        let trouble = |source| self.storage(format!("walk the history of {head}"), source);
-        let walk = self.inner.rev_walk([head]).with_hidden(known.iter().copied());
-        let mut left = HashMap::new();
-        for info in walk.all().map_err(trouble)? {
-            let id = info.map_err(trouble)?.id;
+        let own = Ancestry::default().relate(self, head, known)?.own;
+        let mut left = HashMap::with_capacity(own.len());
+        for id in own {
             left.insert(id, self.commit(id)?);
         }
         let mut ordered = Vec::with_capacity(left.len());
@@ -222,64 +206,11 @@ impl GitRepository {
             if !seen.insert(id) {
                 continue;
             }
-            let Some(parts) = left.get(&id) else {
-                // The walk takes a missing parent for the end of history; reading it tells them apart.
-                self.commit(id)?;
-                continue;
-            };
+            let Some(parts) = left.get(&id) else { continue };
             stack.push((id, true));
             stack.extend(parts.parents.iter().rev().map(|parent| (*parent, false)));
         }
         Ok(ordered)
-    }
-
-    fn merge_options(&self) -> Result<gix::merge::tree::Options, GitError> {
-        let options = self
-            .inner
-            .tree_merge_options()
-            .map_err(|source| self.storage("read the merge configuration".to_owned(), source))?;
-        // The defaults of Git's own merge: half alike is a rename, at most 7000 candidates are compared.
-        Ok(options.with_rewrites(Some(gix::diff::Rewrites {
-            percentage: Some(0.5),
-            limit: 7000,
-            ..Default::default()
-        })))
-    }
-
-    fn merge(
-        &self,
-        ancestor: ObjectId,
-        ours: ObjectId,
-        theirs: ObjectId,
-        commit: ObjectId,
-    ) -> Result<Merged<ObjectId>, GitError> {
-        if theirs == ancestor || theirs == ours {
-            return Ok(Merged::Clean(ours));
-        }
-        let trouble = |source| self.storage(format!("merge commit {commit}"), source);
-        let labels = gix::merge::blob::builtin_driver::text::Labels::default();
-        let mut outcome = self
-            .inner
-            .merge_trees(ancestor, ours, theirs, labels, self.merge_options()?)
-            .map_err(trouble)?;
-        let how = gix::merge::tree::TreatAsUnresolved::git();
-        let mut paths: Vec<Vec<u8>> = outcome
-            .conflicts
-            .iter()
-            .filter(|conflict| conflict.is_unresolved(how))
-            .flat_map(|conflict| {
-                [
-                    conflict.ours.location().to_vec(),
-                    conflict.theirs.location().to_vec(),
-                ]
-            })
-            .collect();
-        if outcome.has_unresolved_conflicts(how) {
-            paths.sort();
-            paths.dedup();
-            return Ok(Merged::Conflict(paths));
-        }
-        Ok(Merged::Clean(outcome.tree.write().map_err(trouble)?.detach()))
     }
 
     /// Writes a commit byte by byte, so that authors and messages stay exactly as they were.

@@ -19,15 +19,12 @@ impl GitRepository {
     /// Errors: [`GitError::Open`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, GitError> {
         let path = path.into();
-        // Git merges with the histogram algorithm whatever `diff.algorithm` is; markers never reach a tree.
-        let options = gix::open::Options::isolated()
-            .config_overrides(["diff.algorithm=histogram", "merge.conflictStyle=merge"]);
-        let mut inner = gix::open_opts(&path, options).map_err(|source| GitError::Open {
-            path,
-            source: Box::new(source),
-        })?;
+        let mut inner =
+            gix::open_opts(&path, gix::open::Options::isolated()).map_err(|source| GitError::Open {
+                path,
+                source: Box::new(source),
+            })?;
         inner.object_cache_size(OBJECT_CACHE_BYTES);
-        forget_merge_drivers(&mut inner);
         Ok(Self { inner })
     }
 
@@ -47,16 +44,13 @@ impl GitRepository {
 
     /// Tells whether `a` is reachable from `b`; a commit is its own ancestor.
     ///
-    /// Errors: [`GitError::Object`] if either is missing, [`GitError::Storage`].
+    /// Errors: [`GitError::Object`] if either or a commit on the way is missing, [`GitError::Storage`].
     pub fn is_ancestor(&self, a: CommitId, b: CommitId) -> Result<bool, GitError> {
         let (a, b) = (object_id(a), object_id(b));
         self.commit(a)?;
         self.commit(b)?;
-        let bases = self
-            .inner
-            .merge_bases_many(a, &[b])
-            .map_err(|source| self.storage(format!("find the merge base of {a} and {b}"), source))?;
-        Ok(bases.iter().any(|base| base.detach() == a))
+        let relation = super::history::Ancestry::default().relate(self, a, &[b])?;
+        Ok(relation.bases.contains(&a))
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -93,6 +87,14 @@ impl GitRepository {
             .flat_map(|text| text.split(|c: char| !c.is_ascii_hexdigit()))
             .filter_map(|word| ObjectId::from_hex(word.as_bytes()).ok())
             .find(|id| !self.inner.has_object(id))
+    }
+
+    pub(super) fn unrelated(&self, head: ObjectId, onto: ObjectId) -> GitError {
+        GitError::Unrelated {
+            head: head.to_string(),
+            onto: onto.to_string(),
+            repository: self.directory().to_owned(),
+        }
     }
 
     pub(super) fn object_trouble(
@@ -145,22 +147,8 @@ impl GitRepository {
     }
 }
 
-/// Drops `merge.<name>.driver` from the configuration in memory: drivers are programs, and none may start here.
-fn forget_merge_drivers(repository: &mut gix::Repository) {
-    let mut config = repository.config_snapshot_mut();
-    let names: Vec<_> = config
-        .sections_by_name("merge")
-        .into_iter()
-        .flatten()
-        .filter_map(|section| section.header().subsection_name().map(ToOwned::to_owned))
-        .collect();
-    for name in &names {
-        while config.remove_section("merge", Some(name.as_ref())).is_some() {}
-    }
-}
-
 /// How many bytes of decoded objects are kept: enough for the trees of a large repository's hot directories.
-const OBJECT_CACHE_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const OBJECT_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The parts of a commit, its bytes as they are stored.
 pub(super) struct Parts {

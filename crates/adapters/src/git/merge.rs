@@ -1,0 +1,382 @@
+//! Merging two sides of a common base. Owns the one merge that candidates and the radar share; must give Git's
+//! verdict and Git's tree, and hands every situation it is not sure of to the git program.
+//!
+//! A merge here is arithmetic over two lists of edits ([`Edit`]): what one side alone touched is taken, what both
+//! touched is merged by content. Renames are not searched for. They can matter only where a side deleted files
+//! and added others, and the other side touched what was deleted or added to a directory that went away; each of
+//! these, and each clash of a file with a directory, is answered [`Combined::Unsure`].
+
+use std::collections::HashMap;
+
+use gix::ObjectId;
+use gix::objs::Write as _;
+
+use super::delta::{Edit, Entry, directories, edit_at, edits_under};
+use super::program::{GitProgram, TreeMerge};
+use super::repository::{commit_id, object_id};
+use super::text::{Text, merge_text};
+use super::{GitError, GitRepository};
+
+/// A merge that went through, or the paths at which it did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Merged<T> {
+    Clean(T),
+    Conflict(Vec<Vec<u8>>),
+}
+
+/// What two lists of edits over one base come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Combined {
+    /// What has to be done to our side, sorted by path.
+    Clean(Vec<Edit>),
+    /// The paths in conflict, sorted.
+    Conflict(Vec<Vec<u8>>),
+    /// Git has to be asked.
+    Unsure,
+}
+
+enum Content {
+    Clean(ObjectId),
+    Conflict,
+    Unsure,
+}
+
+enum One {
+    Clean(Entry),
+    Conflict,
+    Unsure,
+}
+
+/// Files above this many bytes are merged by the git program, in its own memory.
+const CONTENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Merges content and remembers the answers. A cache: dropping it costs time only.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    known: HashMap<[ObjectId; 3], Option<ObjectId>>,
+}
+
+/// Answers kept before the memory is emptied: about 100 bytes each.
+const ANSWERS_MAX: usize = 200_000;
+
+impl GitRepository {
+    /// Merges `theirs` into `ours`, both lists of edits over the tree `base`, sorted by path.
+    ///
+    /// Errors: [`GitError::Object`].
+    pub(super) fn combine(
+        &self,
+        contents: &mut Contents,
+        base: ObjectId,
+        ours: &[Edit],
+        theirs: &[Edit],
+    ) -> Result<Combined, GitError> {
+        if self.is_beyond_paths(base, ours, theirs)? || self.is_beyond_paths(base, theirs, ours)? {
+            return Ok(Combined::Unsure);
+        }
+        let (we_add, they_add) = (ours.iter().any(Edit::adds), theirs.iter().any(Edit::adds));
+        let mut result = Vec::new();
+        let mut paths = Vec::new();
+        for their in theirs {
+            let Some(our) = edit_at(ours, &their.path) else {
+                result.push(their.clone());
+                continue;
+            };
+            let new = match (our.new, their.new) {
+                // Deleted by both: each may have renamed it to another name.
+                (None, None) if we_add || they_add => return Ok(Combined::Unsure),
+                (None, None) => continue,
+                (None, Some(_)) if we_add => return Ok(Combined::Unsure),
+                (Some(_), None) if they_add => return Ok(Combined::Unsure),
+                (None, Some(_)) | (Some(_), None) => {
+                    paths.push(their.path.clone());
+                    continue;
+                }
+                (Some(our_new), Some(their_new)) => {
+                    match self.merge_entries(contents, their.old, our_new, their_new)? {
+                        One::Clean(entry) => entry,
+                        One::Conflict => {
+                            paths.push(their.path.clone());
+                            continue;
+                        }
+                        One::Unsure => return Ok(Combined::Unsure),
+                    }
+                }
+            };
+            if our.new != Some(new) {
+                result.push(Edit {
+                    path: their.path.clone(),
+                    old: our.new,
+                    new: Some(new),
+                });
+            }
+        }
+        if paths.is_empty() {
+            return Ok(Combined::Clean(result));
+        }
+        Ok(Combined::Conflict(paths))
+    }
+
+    /// Tells whether path-by-path merging could differ from Git's, looking at what `one` added.
+    fn is_beyond_paths(&self, base: ObjectId, one: &[Edit], other: &[Edit]) -> Result<bool, GitError> {
+        let other_adds = other.iter().any(Edit::adds);
+        for edit in one.iter().filter(|edit| edit.adds()) {
+            if !edits_under(other, &edit.path).is_empty() {
+                return Ok(true);
+            }
+            if !other_adds {
+                continue;
+            }
+            for directory in directories(&edit.path) {
+                if self.removed(base, other, directory)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tells whether a directory of the tree `base` holds nothing any more after `edits`.
+    pub(super) fn removed(&self, base: ObjectId, edits: &[Edit], directory: &[u8]) -> Result<bool, GitError> {
+        let under = edits_under(edits, directory);
+        if under.is_empty() || !under.iter().all(Edit::deletes) {
+            return Ok(false);
+        }
+        let Some(entry) = self
+            .entry_at(base, directory)?
+            .filter(|entry| entry.is_directory())
+        else {
+            return Ok(false);
+        };
+        Ok(self.count_files(entry.id, under.len())? == under.len())
+    }
+
+    /// Tells whether merging what two sides made of one path conflicts; renames play no part.
+    pub(super) fn clashes_at(
+        &self,
+        contents: &mut Contents,
+        base: Option<Entry>,
+        ours: Option<Entry>,
+        theirs: Option<Entry>,
+    ) -> Result<bool, GitError> {
+        if ours == base || theirs == base || ours == theirs {
+            return Ok(false);
+        }
+        let (Some(ours), Some(theirs)) = (ours, theirs) else {
+            return Ok(true);
+        };
+        let one = self.merge_entries(contents, base, ours, theirs)?;
+        Ok(!matches!(one, One::Clean(_)))
+    }
+
+    fn merge_entries(
+        &self,
+        contents: &mut Contents,
+        base: Option<Entry>,
+        ours: Entry,
+        theirs: Entry,
+    ) -> Result<One, GitError> {
+        if ours == theirs {
+            return Ok(One::Clean(ours));
+        }
+        let plain = ours.is_plain_file() && theirs.is_plain_file() && base.is_none_or(Entry::is_plain_file);
+        // Links, submodules, changed kinds, and new files that differ in mode have rules of their own.
+        if !plain || (base.is_none() && ours.mode != theirs.mode) {
+            return Ok(One::Unsure);
+        }
+        let base_mode = base.map(|entry| entry.mode);
+        let mode = if Some(ours.mode) == base_mode {
+            theirs.mode
+        } else {
+            ours.mode
+        };
+        let old = base.map(|entry| entry.id);
+        let id = if ours.id == theirs.id || old == Some(theirs.id) {
+            ours.id
+        } else if old == Some(ours.id) {
+            theirs.id
+        } else {
+            match self.merge_contents(contents, old, ours.id, theirs.id)? {
+                Content::Clean(id) => id,
+                Content::Conflict => return Ok(One::Conflict),
+                Content::Unsure => return Ok(One::Unsure),
+            }
+        };
+        Ok(One::Clean(Entry { mode, id }))
+    }
+
+    fn merge_contents(
+        &self,
+        contents: &mut Contents,
+        base: Option<ObjectId>,
+        ours: ObjectId,
+        theirs: ObjectId,
+    ) -> Result<Content, GitError> {
+        let key = [
+            base.unwrap_or_else(|| ObjectId::null(gix::hash::Kind::Sha1)),
+            ours,
+            theirs,
+        ];
+        match contents.known.get(&key) {
+            Some(Some(id)) => return Ok(Content::Clean(*id)),
+            Some(None) => return Ok(Content::Conflict),
+            None => {}
+        }
+        if self.has_own_attributes() {
+            return Ok(Content::Unsure);
+        }
+        let base = match base {
+            Some(id) => self.blob(id)?,
+            None => Some(Vec::new()),
+        };
+        let (Some(base), Some(ours), Some(theirs)) = (base, self.blob(ours)?, self.blob(theirs)?) else {
+            return Ok(Content::Unsure);
+        };
+        let answer = match merge_text(&base, &ours, &theirs) {
+            Text::Unsure => return Ok(Content::Unsure),
+            Text::Clean(merged) => Some(
+                self.inner
+                    .objects
+                    .write_buf(gix::objs::Kind::Blob, &merged)
+                    .map_err(|source| self.storage("write a merged file".to_owned(), source))?,
+            ),
+            Text::Conflict => None,
+        };
+        if contents.known.len() >= ANSWERS_MAX {
+            contents.known.clear();
+        }
+        contents.known.insert(key, answer);
+        Ok(answer.map_or(Content::Conflict, Content::Clean))
+    }
+
+    /// Reads a file's content, or `None` if it is too large to be merged here.
+    fn blob(&self, id: ObjectId) -> Result<Option<Vec<u8>>, GitError> {
+        let trouble = |source| self.object_trouble("file", id, Some(source));
+        let size = self.inner.find_header(id).map_err(trouble)?.size();
+        if size > CONTENT_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut blob = self.inner.find_blob(id).map_err(trouble)?;
+        Ok(Some(std::mem::take(&mut blob.data)))
+    }
+
+    /// Tells whether the repository itself, not a tree in it, says how files are to be merged.
+    fn has_own_attributes(&self) -> bool {
+        self.inner.common_dir().join("info/attributes").exists()
+    }
+
+    /// Merges trees and writes the result; `commit` is what the trouble is about, should there be any.
+    pub(super) fn merge(
+        &self,
+        ancestor: ObjectId,
+        ours: ObjectId,
+        theirs: ObjectId,
+        commit: ObjectId,
+    ) -> Result<Merged<ObjectId>, GitError> {
+        if theirs == ancestor || theirs == ours {
+            return Ok(Merged::Clean(ours));
+        }
+        let (our_edits, their_edits) = (self.delta(ancestor, ours)?, self.delta(ancestor, theirs)?);
+        match self.combine(&mut Contents::default(), ancestor, &our_edits, &their_edits)? {
+            Combined::Clean(edits) => Ok(Merged::Clean(self.apply(ours, &edits)?)),
+            Combined::Conflict(paths) => Ok(Merged::Conflict(paths)),
+            Combined::Unsure => {
+                let base = self.bare_commit(ancestor, &[])?;
+                let ours = self.bare_commit(ours, &[base])?;
+                let theirs = self.bare_commit(theirs, &[base])?;
+                self.ask_git(ours, theirs, commit)
+            }
+        }
+    }
+
+    /// Lets the git program merge two commits.
+    pub(super) fn ask_git(
+        &self,
+        ours: ObjectId,
+        theirs: ObjectId,
+        about: ObjectId,
+    ) -> Result<Merged<ObjectId>, GitError> {
+        let program = GitProgram::at(self.inner.common_dir());
+        match program.merge_tree(commit_id(ours), commit_id(theirs)) {
+            Ok(TreeMerge::Clean(tree)) => Ok(Merged::Clean(ObjectId::Sha1(*tree.as_bytes()))),
+            Ok(TreeMerge::Conflict(paths)) => Ok(Merged::Conflict(paths)),
+            Err(source) => Err(GitError::Program {
+                doing: format!("merge {about}"),
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    /// Applies edits to a tree and writes what comes out.
+    pub(super) fn apply(&self, tree: ObjectId, edits: &[Edit]) -> Result<ObjectId, GitError> {
+        if edits.is_empty() {
+            return Ok(tree);
+        }
+        let trouble = |source| self.storage(format!("edit tree {tree}"), source);
+        // The trees come from commits that exist, so names are taken as they are, odd ones included.
+        let mut editor = self.inner.edit_tree(tree).map_err(trouble)?.detach();
+        let parts = |edit: &Edit| -> Vec<gix::bstr::BString> {
+            edit.path
+                .split(|byte| *byte == b'/')
+                .map(|part| part.to_vec().into())
+                .collect()
+        };
+        for edit in edits.iter().filter(|edit| edit.deletes()) {
+            editor.remove(parts(edit)).map_err(trouble)?;
+        }
+        for edit in edits {
+            let Some(new) = edit.new else { continue };
+            let kind = gix::objs::tree::EntryMode::try_from(u32::from(new.mode))
+                .map_err(|mode| GitError::Object {
+                    what: "a known file mode instead of",
+                    id: format!("{mode:o}"),
+                    repository: self.directory().to_owned(),
+                    source: None,
+                })?
+                .kind();
+            editor.upsert(parts(edit), kind, new.id).map_err(trouble)?;
+        }
+        editor
+            .write(|tree| self.inner.objects.write(tree))
+            .map_err(trouble)
+    }
+
+    /// Writes a commit that stands for a tree where the git program wants commits.
+    pub(super) fn bare_commit(&self, tree: ObjectId, parents: &[ObjectId]) -> Result<ObjectId, GitError> {
+        let mut text = format!("tree {tree}\n");
+        for parent in parents {
+            text.push_str(&format!("parent {parent}\n"));
+        }
+        text.push_str("author gantry <gantry@localhost> 0 +0000\n");
+        text.push_str("committer gantry <gantry@localhost> 0 +0000\n\nA tree to be merged\n");
+        self.inner
+            .objects
+            .write_buf(gix::objs::Kind::Commit, text.as_bytes())
+            .map_err(|source| self.storage("write a commit for merging".to_owned(), source))
+    }
+
+    /// Returns what `git merge-tree` would answer for two commits: the merge the candidates and the radar use.
+    ///
+    /// Errors: [`GitError::Object`], [`GitError::Unrelated`], [`GitError::Program`], [`GitError::Storage`].
+    pub fn merge_commits(
+        &self,
+        ours: gantry_core::id::CommitId,
+        theirs: gantry_core::id::CommitId,
+    ) -> Result<TreeMerge, GitError> {
+        let (ours, theirs) = (object_id(ours), object_id(theirs));
+        let relation = super::history::Ancestry::default().relate(self, theirs, &[ours])?;
+        let merged = match relation.bases.as_slice() {
+            [] => return Err(self.unrelated(theirs, ours)),
+            [base] => self.merge(
+                self.commit(*base)?.tree,
+                self.commit(ours)?.tree,
+                self.commit(theirs)?.tree,
+                theirs,
+            )?,
+            _ => self.ask_git(ours, theirs, theirs)?,
+        };
+        Ok(match merged {
+            Merged::Clean(tree) => TreeMerge::Clean(super::repository::tree_id(tree)),
+            Merged::Conflict(paths) => TreeMerge::Conflict(paths),
+        })
+    }
+}
