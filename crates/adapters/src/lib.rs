@@ -1,4 +1,8 @@
 //! Outside things, one door each.
 
+/// The clocks.
+pub mod clock;
 /// Git repositories: reading commits, replaying changes, moving refs.
 pub mod git;
+/// Other programs: how they are started, bounded and ended.
+pub mod process;
