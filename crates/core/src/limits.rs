@@ -17,6 +17,16 @@ pub const BUILD_RETRY_WAIT: Duration = Duration::from_secs(2);
 pub const BUILD_RETRY_WAIT_MAX: Duration = Duration::from_secs(300);
 /// How many bytes of a check's output are kept: the first half and the last half; the middle is counted.
 pub const CHECK_OUTPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// A check that writes this many times its output limit is ended: it is a flood, not a log. Trouble, no verdict.
+pub const CHECK_OUTPUT_FLOOD_FACTOR: u64 = 64;
+/// How long a check that is being ended may take to end itself before it is killed.
+pub const BOX_GRACE: Duration = Duration::from_secs(2);
+/// How many processes a box may hold; a further fork fails inside it.
+pub const BOX_PROCESSES_MAX: u64 = 4096;
+/// How many files each process of a box may hold open.
+pub const BOX_OPEN_FILES_MAX: u64 = 16_384;
+/// A check that fails while less than this is free on the disk of the boxes says nothing about the tree.
+pub const BOX_DISK_FREE_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// The longest a title may be; the rest is cut with an ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
 /// The default wall time of a check.

@@ -1,16 +1,17 @@
 //! The door to Git repositories, in process. Owns nothing itself: it declares the parts and re-exports them.
-//! Never runs hooks; the git program is started by `program` alone.
+//! Never runs hooks; the git program is started by `program` alone, and no work tree but a box's own is written.
 
+mod checkout;
 mod culprit;
 mod delta;
 #[cfg(test)]
 mod differential_tests;
 mod error;
 mod files;
-mod journal;
 mod history;
 #[cfg(test)]
 mod invented;
+mod journal;
 mod merge;
 mod pairs;
 mod program;
@@ -31,3 +32,4 @@ pub use radar::{OpenHead, Radar, Standing, Verdict};
 pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;
+pub(crate) use checkout::CheckoutError;

@@ -1,0 +1,7 @@
+//! Real boxes on this machine: what a check can do, what it cannot, and what is left of it.
+
+mod endings;
+mod isolation;
+mod leftovers;
+mod workspace;
+mod world;
