@@ -491,13 +491,16 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let (reason, build) = match blame {
             Blame::Alone { build } => (BounceReason::CheckFailed { build: *build }, *build),
             Blame::TimedOut { build } => (BounceReason::TimedOut { build: *build }, *build),
-            Blame::Together { build, with } => (
-                BounceReason::FailsTogether {
-                    build: *build,
-                    with: *with,
-                },
-                *build,
-            ),
+            Blame::Together { build, with, .. } => match with.first() {
+                Some(with) => (
+                    BounceReason::FailsTogether {
+                        build: *build,
+                        with: *with,
+                    },
+                    *build,
+                ),
+                None => (BounceReason::CheckFailed { build: *build }, *build),
+            },
         };
         let checks = store.load_build(build)?.map(|build| build.checks).unwrap_or_default();
         let failing = checks.iter().find(|check| check.ending != Ending::Passed);
@@ -506,7 +509,13 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             |check| format!("check {:?} {} in {build}", check.name, check.detail),
         );
         let text = match blame {
-            Blame::Together { with, .. } => format!("{what}: it passes alone, and fails together with {with}, which landed first"),
+            Blame::Together { with, passed, .. } => {
+                let names: Vec<String> = with.iter().map(ToString::to_string).collect();
+                format!(
+                    "{what}: it passed without {} in {passed}, which landed first, and fails together",
+                    names.join(" or ")
+                )
+            }
             Blame::Alone { .. } | Blame::TimedOut { .. } => what,
         };
         let mut next = change.clone();

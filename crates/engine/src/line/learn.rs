@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use gantry_core::id::{BuildId, TreeId};
+use gantry_core::id::{BuildId, ChangeId, TreeId};
 use gantry_core::limits::LEARN_BUILDS_MAX;
 use gantry_core::queue::build::{Build, BuildState, Ending, Trouble};
 use gantry_core::queue::change::{BounceReason, Change, ChangeState, LandedBy};
@@ -28,6 +28,11 @@ pub(crate) struct Learnt {
     /// Trees that were run again because they passed too fast.
     pub(crate) doubted: HashSet<TreeId>,
 }
+
+/// How many of the last offers tell how fast changes come.
+const ARRIVALS_MAX: u32 = 50;
+/// The shortest time over which they are counted.
+const ARRIVALS_SPAN_MIN: Duration = Duration::from_secs(3_600);
 
 /// How the changes of each author fared.
 #[derive(Debug, Default)]
@@ -71,7 +76,14 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         let changes = store.load_judged_changes(self.repository.id, LEARN_BUILDS_MAX)?;
         let learnt = Learnt {
-            rates: rates(&changes, &builds),
+            rates: BaseRates {
+                arrivals_per_hour: arrivals_per_hour(&store.load_changes_below(
+                    self.repository.id,
+                    ChangeId::new(i64::MAX as u64),
+                    ARRIVALS_MAX,
+                )?),
+                ..rates(&changes, &builds)
+            },
             check_time: check_time(&builds),
             passes: passes(&builds),
             doubted: builds
@@ -129,7 +141,17 @@ fn rates(changes: &[Change], builds: &[Build]) -> BaseRates {
         // A change waits beside a handful of others, and each of them is a pair.
         pair_conflict: (pairs + 0.05) / (8.0 * judged + 10.0),
         flake: (flaked + 0.2) / (passed.len() as f64 + 20.0),
+        arrivals_per_hour: 0.0,
     }
+}
+
+/// Counts the last offers over the time they came in; a burst is spread over [`ARRIVALS_SPAN_MIN`].
+fn arrivals_per_hour(newest_first: &[Change]) -> f64 {
+    let (Some(newest), Some(oldest)) = (newest_first.first(), newest_first.last()) else {
+        return 0.0;
+    };
+    let span = newest.offered_at.since(oldest.offered_at).max(ARRIVALS_SPAN_MIN);
+    newest_first.len() as f64 * 3_600.0 / span.as_secs_f64()
 }
 
 fn check_time(builds: &[Build]) -> CheckTime {

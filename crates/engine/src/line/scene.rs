@@ -135,6 +135,7 @@ impl Scene {
         Worth::Seen(BuildView {
             build: build.id,
             members,
+            missing: Vec::new(),
             on_tip,
             progress,
         })
