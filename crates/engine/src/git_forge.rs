@@ -6,8 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use gantry_adapters::git::{FileAt, GitError, GitRepository, Member, Method, Replay, Swap};
-use gantry_core::id::{BranchName, CommitId, TreeId};
+use gantry_adapters::git::{self, FileAt, GitError, GitRepository, Member, Method, Radar, Replay, Swap};
+use gantry_core::id::{BranchName, ChangeId, CommitId, TreeId};
 use gantry_core::limits::GATE_FILE_BYTES_MAX;
 use gantry_core::time::Timestamp;
 
@@ -19,6 +19,7 @@ use crate::journal::JOURNAL;
 #[derive(Debug)]
 pub struct GitForge {
     repository: GitRepository,
+    radar: Radar,
     path: PathBuf,
     target: BranchName,
 }
@@ -30,6 +31,7 @@ impl GitForge {
     pub fn open(path: &Path, target: BranchName) -> Result<Self, GitError> {
         Ok(Self {
             repository: GitRepository::open(path)?,
+            radar: Radar::new(),
             path: path.to_owned(),
             target,
         })
@@ -62,11 +64,31 @@ impl Forge for GitForge {
     }
 
     fn standing(&mut self, tip: CommitId, open: &[OpenHead]) -> Result<Vec<Verdict>, GitError> {
-        open.iter().map(|head| self.stand(tip, *head)).collect()
+        let heads = heads_of(open);
+        let verdicts = self.radar.check(&self.repository, tip, &heads)?;
+        Ok(verdicts.into_iter().map(verdict).collect())
     }
 
-    fn overlaps(&mut self, _tip: CommitId, _open: &[OpenHead]) -> Result<Vec<Overlap>, GitError> {
-        Ok(Vec::new())
+    fn overlaps(&mut self, tip: CommitId, open: &[OpenHead]) -> Result<Vec<Overlap>, GitError> {
+        let verdicts = self.radar.check(&self.repository, tip, &heads_of(open))?;
+        let paths: BTreeMap<ChangeId, _> = verdicts.into_iter().map(|v| (v.change, v.paths)).collect();
+        let pairs = self.radar.overlaps(&self.repository)?;
+        Ok(pairs
+            .into_iter()
+            .map(|pair| {
+                let paths = match &pair.overlap {
+                    git::Overlap::Conflict(paths) => paths.iter().map(|path| shown(path)).collect(),
+                    _ => common(paths.get(&pair.a), paths.get(&pair.b)),
+                };
+                Overlap {
+                    first: pair.a,
+                    second: pair.b,
+                    paths,
+                    conflict: matches!(pair.overlap, git::Overlap::Conflict(_)),
+                    duplicate: matches!(pair.overlap, git::Overlap::Duplicate),
+                }
+            })
+            .collect())
     }
 
     fn silent_revert(&mut self, _tip: CommitId, _head: CommitId) -> Result<Option<Revert>, GitError> {
@@ -129,29 +151,46 @@ impl Forge for GitForge {
     }
 }
 
-impl GitForge {
-    fn stand(&self, tip: CommitId, open: OpenHead) -> Result<Verdict, GitError> {
-        let member = Member {
-            change: open.change,
-            head: open.head,
-            title: String::new(),
-            offered_at: Timestamp::from_millis(0),
-        };
-        let standing = match self.repository.replay(tip, &[member], Method::Squash) {
-            Ok(Replay::Made { steps }) if steps.iter().all(|step| step.empty) => Standing::AlreadyIn,
-            Ok(Replay::Made { .. }) => Standing::Clean,
-            Ok(Replay::Conflict { paths, .. }) => Standing::Conflict {
-                paths: paths.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect(),
-                culprit: None,
-            },
-            Err(error) => Standing::Trouble(error.to_string()),
-        };
-        Ok(Verdict {
-            change: open.change,
-            standing,
-            paths: Vec::new(),
-            behind: 0,
+fn heads_of(open: &[OpenHead]) -> Vec<git::OpenHead> {
+    open.iter()
+        .map(|head| git::OpenHead {
+            change: head.change,
+            head: head.head,
         })
+        .collect()
+}
+
+fn verdict(seen: git::Verdict) -> Verdict {
+    Verdict {
+        change: seen.change,
+        standing: match seen.standing {
+            git::Standing::Clean { .. } => Standing::Clean,
+            git::Standing::Conflict { paths, culprit } => Standing::Conflict {
+                paths: paths.iter().map(|path| shown(path)).collect(),
+                culprit,
+            },
+            git::Standing::AlreadyIn => Standing::AlreadyIn,
+            git::Standing::Trouble(text) => Standing::Trouble(text),
+        },
+        paths: seen.paths.iter().map(|path| shown(path)).collect(),
+        behind: seen.behind,
+    }
+}
+
+type Paths = std::sync::Arc<[Vec<u8>]>;
+
+fn common(a: Option<&Paths>, b: Option<&Paths>) -> Vec<String> {
+    let (Some(a), Some(b)) = (a, b) else {
+        return Vec::new();
+    };
+    a.iter().filter(|path| b.binary_search(path).is_ok()).map(|path| shown(path)).collect()
+}
+
+/// A path as people can read it: what is not printable is written as an escape, as Git itself does.
+fn shown(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(text) if !text.chars().any(|c| c.is_control() || c == '"' || c == '\\') => text.to_owned(),
+        _ => format!("\"{}\"", path.escape_ascii()),
     }
 }
 

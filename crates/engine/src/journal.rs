@@ -3,9 +3,11 @@
 //!
 //! Source: docs/design/0001-landing-and-its-journal.md.
 
-use gantry_core::id::{ChangeId, CommitId, RepositoryId, TreeId};
-use gantry_core::queue::build::Build;
+use gantry_core::id::{BuildId, ChangeId, CommitId, RepositoryId, TreeId};
+use gantry_core::queue::build::{Build, BuildMember, BuildOrder, BuildState, Ending};
 use gantry_core::queue::change::{Change, ChangeState, Priority, Source};
+use gantry_core::queue::planner::Purpose;
+use gantry_core::time::Timestamp;
 use gantry_store::StateColumns;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,8 @@ pub struct VerdictMember {
     pub head: String,
     /// The commit after it.
     pub commit: String,
+    /// That commit's tree.
+    pub tree: String,
 }
 
 impl Verdict {
@@ -99,6 +103,7 @@ impl Verdict {
                     change: member.change.number(),
                     head: member.head.to_string(),
                     commit: member.commit.to_string(),
+                    tree: member.tree.to_string(),
                 })
                 .collect(),
             gate: order.gate.clone(),
@@ -106,6 +111,47 @@ impl Verdict {
             reuses: order.reuses.map(|id| id.number()),
             at_ms,
         }
+    }
+
+    /// Reads the build back, as one that ended and counts no more; `None` if a field cannot be read.
+    #[must_use]
+    pub fn restore(&self, repository: RepositoryId) -> Option<Build> {
+        let ending = match self.ending.as_str() {
+            "passed" => Ending::Passed,
+            "failed" => Ending::Failed,
+            "timed_out" => Ending::TimedOut,
+            _ => return None,
+        };
+        let at = Timestamp::from_millis(self.at_ms);
+        let mut members = Vec::with_capacity(self.members.len());
+        for member in &self.members {
+            members.push(BuildMember {
+                change: ChangeId::new(member.change),
+                head: member.head.parse().ok()?,
+                commit: member.commit.parse().ok()?,
+                tree: member.tree.parse().ok()?,
+            });
+        }
+        Some(Build {
+            id: BuildId::new(self.build),
+            order: BuildOrder {
+                repository,
+                base: self.base.parse().ok()?,
+                purpose: if members.is_empty() { Purpose::Control } else { Purpose::Land },
+                members,
+                candidate: self.candidate.parse().ok()?,
+                tree: self.tree.parse().ok()?,
+                gate: self.gate.clone(),
+                sandbox: self.sandbox.clone(),
+                reuses: self.reuses.map(BuildId::new),
+                prepared_at: at,
+            },
+            state: BuildState::Ended(ending),
+            started_at: None,
+            ended_at: Some(at),
+            counts: false,
+            checks: Vec::new(),
+        })
     }
 
     /// Returns the tested commit and its tree; `None` if the text was tampered with.
@@ -219,7 +265,7 @@ impl Offer {
             priority: Priority::parse(&self.priority).ok_or("priority")?,
             solo: self.solo,
             after: self.after.iter().copied().map(ChangeId::new).collect(),
-            offered_at: gantry_core::time::Timestamp::from_millis(self.offered_at_ms),
+            offered_at: Timestamp::from_millis(self.offered_at_ms),
             state: self.standing.restore(id).ok_or("standing")?,
         })
     }

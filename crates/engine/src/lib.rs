@@ -9,4 +9,5 @@ pub mod gate;
 pub mod git_forge;
 pub mod journal;
 pub mod line;
+pub mod rebuild;
 pub mod runner;

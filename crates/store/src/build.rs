@@ -65,6 +65,39 @@ impl Store {
         }))
     }
 
+    /// Stores a build that ended before the database was lost, under its old number; one that is there stays as it is.
+    ///
+    /// Errors: [`StoreError::Sqlite`], and nothing is written.
+    pub fn restore_build(&mut self, build: &Build) -> Result<(), StoreError> {
+        let (order, columns) = (&build.order, BuildColumns::of(build.state));
+        let transaction = self.connection.transaction()?;
+        let written = transaction.execute(
+            "INSERT OR IGNORE INTO build (id, repository, base, candidate, tree, gate, sandbox, purpose, reuses,
+                 prepared_at_ms, ended_at_ms, state, trouble, counts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0)",
+            params![
+                stored(build.id.number()),
+                stored(order.repository.number()),
+                order.base.to_string(),
+                order.candidate.to_string(),
+                order.tree.to_string(),
+                order.gate,
+                order.sandbox,
+                purpose_word(order.purpose),
+                order.reuses.map(|id| stored(id.number())),
+                order.prepared_at.as_millis(),
+                build.ended_at.map(Timestamp::as_millis),
+                columns.state,
+                columns.trouble,
+            ],
+        )?;
+        if written == 1 {
+            insert_members(&transaction, stored(build.id.number()), &order.members)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Writes where a build is now (state, times, whether it counts, its checks), with changes and facts.
     ///
     /// Errors: [`StoreError::Sqlite`]. [`Saved::Lost`] if it had ended before in another way: a build ends once.

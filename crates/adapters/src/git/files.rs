@@ -130,4 +130,12 @@ impl GitRepository {
     pub fn own_ref(&self, name: &str) -> Result<Option<CommitId>, GitError> {
         self.ref_target(name)
     }
+
+    /// Returns the directory that holds objects and refs: the repository itself if bare, else its `.git`; of a
+    /// linked work tree, that of the main one.
+    #[must_use]
+    pub fn common_directory(&self) -> std::path::PathBuf {
+        let common = self.inner.common_dir();
+        std::fs::canonicalize(common).unwrap_or_else(|_| common.to_owned())
+    }
 }

@@ -19,6 +19,7 @@ mod radar;
 mod refs;
 mod replay;
 mod repository;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod text;

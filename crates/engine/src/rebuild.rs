@@ -1,0 +1,85 @@
+//! A lost database, made anew from the refs of a repository. Only ever adds changes that are not there.
+
+use std::collections::BTreeMap;
+
+use gantry_core::event::{Fact, FactKind};
+use gantry_core::id::ChangeId;
+use gantry_core::repository::Repository;
+use gantry_core::time::Timestamp;
+use gantry_store::Store;
+
+use crate::forge::Forge;
+use crate::journal::{CHANGES, Entry, Offer};
+use crate::line::LineError;
+
+/// Takes over every change the refs tell of and the database does not know. Returns how many.
+///
+/// Errors: [`LineError`]; what was taken over before stays. A note that cannot be read is told in a fact.
+pub fn rebuild<F: Forge>(
+    store: &mut Store,
+    repository: &Repository,
+    forge: &mut F,
+    now: Timestamp,
+) -> Result<usize, LineError> {
+    let mut offers: BTreeMap<ChangeId, Offer> = BTreeMap::new();
+    let mut unreadable = Vec::new();
+    let mut builds = Vec::new();
+    forge.read_journal(&mut |text| {
+        match serde_json::from_str(text) {
+            // Newest first: the first word on a change is the last one.
+            Ok(Entry::Ended { change, offer, .. }) => {
+                offers.entry(ChangeId::new(change)).or_insert(offer);
+            }
+            Ok(Entry::Verdict(verdict)) => match verdict.restore(repository.id) {
+                Some(build) => builds.push(build),
+                None => unreadable.push(format!("the verdict of build {}", verdict.build)),
+            },
+            Ok(Entry::Start | Entry::Init { .. }) => {}
+            Err(error) => unreadable.push(format!("a journal entry: {error}")),
+        }
+        true
+    })?;
+    for (name, note) in forge.own_refs(CHANGES)? {
+        let Some(id) = name.strip_prefix(CHANGES).and_then(|text| text.parse::<ChangeId>().ok()) else {
+            continue;
+        };
+        match serde_json::from_str::<Offer>(&forge.read_note(note)?) {
+            // A living change's ref outranks an ending in the journal: it was offered again, or its end was cut short.
+            Ok(offer) => {
+                offers.entry(id).or_insert(offer);
+            }
+            Err(error) => unreadable.push(format!("{name}: {error}")),
+        }
+    }
+    for build in &builds {
+        store.restore_build(build)?;
+    }
+    let mut taken = 0;
+    for (id, offer) in offers {
+        if store.load_change(id)?.is_some() {
+            continue;
+        }
+        match offer.restore(id, repository.id) {
+            Ok(mut change) => {
+                // Prerequisites that were lost for good cannot be named by a row.
+                change.after.retain(|after| matches!(store.load_change(*after), Ok(Some(_))));
+                store.insert_change(change)?;
+                taken += 1;
+            }
+            Err(field) => unreadable.push(format!("{id}: its {field} cannot be read")),
+        }
+    }
+    if taken > 0 || !unreadable.is_empty() {
+        let fact = Fact {
+            at: now,
+            kind: FactKind::Rebuilt,
+            repository: repository.id,
+            change: None,
+            build: None,
+            text: format!("{taken} changes were taken over from the refs of {}", repository.path),
+            evidence: unreadable,
+        };
+        store.save_repository(repository, &[fact])?;
+    }
+    Ok(taken)
+}
