@@ -1,6 +1,6 @@
 //! Prints the figures of the two reference days for every policy: `cargo run --release -p gantry-simulate --example figures`.
 
-use gantry_core::queue::planner::{Policy, Settings};
+use gantry_core::queue::planner::{PATIENCE, Policy, Settings};
 use gantry_simulate::{Day, Outcome, oracle, simulate};
 
 /// Seeds the planner was not tuned on.
@@ -19,7 +19,7 @@ fn settings(policy: Policy) -> Settings {
         policy,
         batch_max: 16,
         slots: 0,
-        patience: 4.0,
+        patience: PATIENCE,
         independent: false,
     }
 }

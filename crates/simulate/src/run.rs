@@ -116,6 +116,7 @@ impl<'a> World<'a> {
                 bad: self.day.bad,
                 pair_conflict: self.day.pair_conflict,
                 flake: self.day.flake,
+                arrivals_per_hour: self.day.arrivals_per_hour,
             },
             check_time: CheckTime {
                 median: Duration::from_secs_f64(self.day.check_minutes * 60.0),
@@ -151,6 +152,7 @@ impl<'a> World<'a> {
             view: BuildView {
                 build: BuildId::new(self.next_build),
                 members,
+                missing: Vec::new(),
                 on_tip: true,
                 progress: BuildProgress::Running {
                     started_at: Timestamp::from_millis(self.now),
@@ -192,14 +194,21 @@ impl<'a> World<'a> {
             self.decide(*member);
         }
         self.tip_is_green = true;
-        for other in &mut self.builds {
-            if other.view.on_tip && other.view.members.starts_with(&members) {
-                other.view.members.drain(..members.len());
-            } else {
-                other.view.on_tip = false;
-            }
+        for item in &mut self.items {
+            item.landed_since += members.len();
         }
-        self.discard(|b| b.view.members.is_empty() || b.view.members.iter().any(|m| members.contains(m)));
+        for other in &mut self.builds {
+            let view = &mut other.view;
+            if view.on_tip && view.members.starts_with(&members) {
+                view.members.drain(..members.len());
+                continue;
+            }
+            view.on_tip = false;
+            let unknown = members.iter().filter(|m| !view.members.contains(m));
+            view.missing.extend(unknown);
+            view.members.retain(|m| !members.contains(m));
+        }
+        self.discard(|b| b.view.members.is_empty());
     }
 
     /// Removes builds, and counts what the running ones among them have used.
@@ -244,6 +253,7 @@ impl<'a> World<'a> {
             conflicts_with: Vec::new(),
             stack: None,
             pass_probability: self.drawn.changes[index].pass_probability,
+            landed_since: 0,
             footprint: Vec::new(),
         });
         true

@@ -1,6 +1,6 @@
 //! Whole days under every policy.
 
-use gantry_core::queue::planner::{Policy, Settings};
+use gantry_core::queue::planner::{PATIENCE, Policy, Settings};
 
 use crate::{Day, Outcome, oracle, simulate};
 
@@ -17,7 +17,7 @@ fn settings(policy: Policy) -> Settings {
         policy,
         batch_max: 16,
         slots: 0,
-        patience: 4.0,
+        patience: PATIENCE,
         independent: false,
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Words: the *tip* is the target's commit. A build is of the tip plus an ordered list of members. The caller
 //! strips members that have landed from the front of a build's list (the candidate of `[a, b]` descends from
-//! the candidate of `[a]`, so after `a` landed that build is one of `[b]` on the new tip).
+//! the candidate of `[a]`, so after `a` landed that build is one of `[b]` on the new tip). Why it decides as it
+//! does: docs/design/0002-planner.md.
 
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Item {
     pub stack: Option<u64>,
     /// How likely its checks pass on a good base, from the author's, the paths' and its own record; in `(0, 1)`.
     pub pass_probability: f64,
+    /// How many changes landed since it was offered: it was never tested with them.
+    pub landed_since: usize,
     /// Numbers standing for the paths it touches, sorted; empty if unknown (then it overlaps with everything).
     pub footprint: Vec<u64>,
 }
@@ -39,6 +42,12 @@ pub struct Item {
 pub enum BuildProgress {
     /// Its checks run.
     Running {
+        /// When they were started.
+        started_at: Timestamp,
+    },
+    /// Its checks run, and their output already shows that one fails. Followers are planned as if it had failed;
+    /// nobody is judged before it ends, and it keeps its slot until then.
+    Doomed {
         /// When they were started.
         started_at: Timestamp,
     },
@@ -55,10 +64,14 @@ pub enum BuildProgress {
 pub struct BuildView {
     /// Which build.
     pub build: BuildId,
-    /// What is on top of the tip, in order, all pending. Empty: a control run of the tip itself.
+    /// The changes it holds that are not in the tip, in order, all pending. Empty: a control run of the tip
+    /// itself.
     pub members: Vec<ChangeId>,
-    /// Its candidate descends from the present tip. If false it can prove nothing and land nothing; a failure of
-    /// it is still a hint (one of the members was bad on an earlier base).
+    /// The changes that landed and that it does not hold, in the order in which they landed. Empty if `on_tip`.
+    pub missing: Vec<ChangeId>,
+    /// Its candidate descends from the present tip. If false it can land nothing and bounce nobody; a failure of
+    /// it is still a hint (one of the members was bad on an earlier base), and a pass shows what a change is
+    /// good without.
     pub on_tip: bool,
     /// How far it is.
     pub progress: BuildProgress,
@@ -73,6 +86,8 @@ pub struct BaseRates {
     pub pair_conflict: f64,
     /// Share of check runs of good trees that fail all the same.
     pub flake: f64,
+    /// Changes offered in an hour, lately.
+    pub arrivals_per_hour: f64,
 }
 
 /// How long a build takes, learnt from those that ended.
@@ -108,11 +123,15 @@ pub struct Settings {
     pub batch_max: usize,
     /// Builds at once.
     pub slots: usize,
-    /// What an hour of a change's waiting is worth, in processor-hours (hours of one slot). No policy reads it yet.
+    /// What an hour of a change's waiting is worth, in processor-hours (hours of one slot). `Priced` starts a
+    /// build that may turn out useless only if the waiting it is expected to save is worth its processor time.
     pub patience: f64,
     /// Changes that touch none of the same paths need not wait for one another's verdict.
     pub independent: bool,
 }
+
+/// The default of `Settings::patience`. Source: docs/benchmarks.md, "The planner, simulated".
+pub const PATIENCE: f64 = 2.5;
 
 /// Everything the planner may look at.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +140,8 @@ pub struct QueueView<'a> {
     pub now: Timestamp,
     /// Pending changes, first to land first; every `after` is in front of its dependant.
     pub items: &'a [Item],
-    /// Builds whose members are all pending, running or ended.
+    /// Builds whose members are all pending, running or ended, oldest first. Interrupted ones gave no verdict and
+    /// are left out.
     pub builds: &'a [BuildView],
     /// The tip's own tree passed the gate's checks at least once, and no control run failed since.
     pub tip_is_green: bool,
@@ -153,6 +173,16 @@ pub enum Blame {
     Alone {
         /// The failing build that shows it.
         build: BuildId,
+    },
+    /// It fails alone on a base that is green, and passed without one change that has landed since.
+    Together {
+        /// The failing build.
+        build: BuildId,
+        /// The build in which it passed.
+        passed: BuildId,
+        /// The change it does not work with; if the builds leave several possible, all of them, in the order in
+        /// which they landed. Never empty.
+        with: Vec<ChangeId>,
     },
     /// It ran into the time limit alone, twice, on a base that does not.
     TimedOut {
@@ -190,16 +220,37 @@ pub enum Step {
     },
 }
 
+mod belief;
+mod pair;
 mod policy;
 mod resolve;
 #[cfg(test)]
+mod rounds;
+#[cfg(test)]
 mod tests;
+mod tree;
+
+pub use pair::{Apart, tell_apart};
+pub use resolve::base_is_broken;
 
 /// Decides what to do next: what is proven first, then what to build.
+///
+/// Shape: one `Land` or `Bounce` alone, or any number of `Cancel`s followed by `Start`s that fit in the slots.
 #[must_use]
 pub fn plan(view: &QueueView<'_>) -> Vec<Step> {
     match resolve::resolve(view) {
         resolve::Resolved::Final(step) => vec![step],
         resolve::Resolved::Needed(needed) => policy::choose(view, &needed),
+    }
+}
+
+impl BuildProgress {
+    /// When it was started, if it still holds a slot.
+    #[must_use]
+    pub fn running_since(self) -> Option<Timestamp> {
+        match self {
+            BuildProgress::Running { started_at } | BuildProgress::Doomed { started_at } => Some(started_at),
+            BuildProgress::Passed | BuildProgress::Failed | BuildProgress::TimedOut => None,
+        }
     }
 }
