@@ -69,11 +69,11 @@ path{fill:none;stroke-width:2}.half path{stroke:var(--half)}.most path{stroke:va
 
 /// Draws waiting time over cost, one point for each value of `patience`: a document of its own, light and dark.
 ///
-/// Shape: the points in any order. Waiting times have a logarithmic axis, because they span decades.
+/// Shape: the points in any order; the line follows `patience`. Waiting times have a logarithmic axis, because they span decades.
 #[must_use]
 pub fn curve_svg(points: &[Point]) -> String {
     let mut sorted = points.to_vec();
-    sorted.sort_by(|a, b| a.builds_per_change.total_cmp(&b.builds_per_change));
+    sorted.sort_by(|a, b| a.patience.total_cmp(&b.patience));
     let waits = || sorted.iter().flat_map(|p| [p.p50_minutes, p.p95_minutes]);
     let scale = Scale::around(sorted.iter().map(|p| p.builds_per_change), waits());
     let mut svg = HEAD.to_owned();
