@@ -1,7 +1,7 @@
-//! Prints the figures of the two reference days for every policy: `cargo run --release -p gantry-simulate --example figures`.
+//! Prints the figures of docs/benchmarks.md: `cargo run --release -p gantry-simulate --example figures`.
 
-use gantry_core::queue::planner::{Policy, Settings};
-use gantry_simulate::{Day, Outcome, oracle, simulate};
+use gantry_core::queue::planner::{PATIENCE, Policy, Settings};
+use gantry_simulate::{Day, Scenario, compare, curve};
 
 /// Seeds the planner was not tuned on.
 const FIRST_SEED: u64 = 1000;
@@ -14,58 +14,70 @@ const ALL: [Policy; 5] = [
     Policy::BestFirst,
 ];
 
-fn settings(policy: Policy) -> Settings {
-    Settings {
-        policy,
-        batch_max: 16,
-        slots: 0,
-        patience: 4.0,
-        independent: false,
-    }
+const SETTINGS: Settings = Settings {
+    policy: Policy::Priced,
+    batch_max: 16,
+    slots: 0,
+    patience: PATIENCE,
+    independent: false,
+};
+
+const BUSY: Day = Day {
+    slots: 8,
+    arrivals_per_hour: 40.0,
+    check_minutes: 6.0,
+    bad: 0.1,
+    pair_conflict: 0.005,
+    changes: 400,
+    seed: 0,
+    hint: 0.9,
+    flake: 0.0,
+};
+
+const FULL: Day = Day {
+    slots: 4,
+    arrivals_per_hour: 60.0,
+    bad: 0.05,
+    pair_conflict: 0.001,
+    ..BUSY
+};
+
+fn days(day: Day) -> Vec<Scenario> {
+    (FIRST_SEED..FIRST_SEED + 10)
+        .map(|seed| Scenario::synthetic(&Day { seed, ..day }))
+        .collect()
 }
 
 fn main() {
-    let day = |seed| Day {
-        slots: 8,
-        arrivals_per_hour: 40.0,
-        check_minutes: 6.0,
-        bad: 0.1,
+    print("busy", BUSY, &ALL);
+    print("saturated", FULL, &ALL);
+    let clashing = Day {
         pair_conflict: 0.005,
-        changes: 400,
-        seed,
-        hint: 0.9,
-        flake: 0.0,
+        ..FULL
     };
-    let full = |seed| Day {
-        slots: 4,
-        arrivals_per_hour: 60.0,
-        bad: 0.05,
-        pair_conflict: 0.001,
-        ..day(seed)
-    };
-    print("busy", day);
-    print("full", full);
+    print("saturated, pairs 0.005", clashing, &ALL);
+    print("busy, no hints", Day { hint: 0.0, ..BUSY }, &ALL);
+    print("busy, flake 0.02", Day { flake: 0.02, ..BUSY }, &ALL);
+    for point in curve(&days(BUSY), SETTINGS, &[0.25, 0.5, 1.0, 2.0, 2.5, 4.0, 8.0, 16.0]) {
+        println!("{point:?}");
+    }
 }
 
-fn print(name: &str, day: impl Fn(u64) -> Day) {
-    let mean = |f: &dyn Fn(u64) -> f64| (FIRST_SEED..FIRST_SEED + 10).map(f).sum::<f64>() / 10.0;
-    for policy in ALL {
-        let runs: Vec<Outcome> = (FIRST_SEED..FIRST_SEED + 10)
-            .map(|s| simulate(&day(s), settings(policy)))
-            .collect();
-        let best: Vec<Outcome> = (FIRST_SEED..FIRST_SEED + 10).map(|s| oracle(&day(s))).collect();
-        let at = |s: u64| usize::try_from(s).expect("small");
-        let p50 = mean(&|s| runs[at(s - FIRST_SEED)].percentile(0.5));
-        let p95 = mean(&|s| runs[at(s - FIRST_SEED)].percentile(0.95));
-        let o50 = mean(&|s| best[at(s - FIRST_SEED)].percentile(0.5));
-        let o95 = mean(&|s| best[at(s - FIRST_SEED)].percentile(0.95));
-        let builds = mean(&|s| runs[at(s - FIRST_SEED)].builds_per_change());
-        let used = mean(&|s| runs[at(s - FIRST_SEED)].processor_minutes);
-        let red: usize = runs.iter().map(|r| r.red_landings).sum();
+fn print(name: &str, day: Day, policies: &[Policy]) {
+    println!("{name}");
+    for row in compare(&days(day), SETTINGS, policies) {
         println!(
-            "{name} {policy:?}: P50 {p50:.1} ({:.2}x) P95 {p95:.1} ({:.2}x) builds {builds:.2} minutes {used:.0} red {red}",
-            p50 / o50,
-            p95 / o95
+            "  {:?}: P50 {:.1} ({:.2}) P95 {:.1} ({:.2}) builds {:.2} minutes {:.0} per hour {:.1} red {} wronged {}",
+            row.contender,
+            row.p50_minutes,
+            row.p50_of_oracle,
+            row.p95_minutes,
+            row.p95_of_oracle,
+            row.builds_per_change,
+            row.processor_minutes,
+            row.decided_per_hour,
+            row.red_landings,
+            row.wronged
         );
     }
 }

@@ -1,8 +1,13 @@
-//! What happens to a queue on a day: arrivals, which changes are bad, which pairs clash.
+//! A synthetic day: arrivals, check times, which changes are bad, which pairs clash.
+//!
+//! Every figure in docs/benchmarks.md rests on the order in which it draws.
 
+use gantry_core::queue::planner::BaseRates;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, LogNormal};
+
+use crate::scenario::{Checks, Offered, Scenario, millis};
 
 /// Spread of the logarithm of the check time.
 pub(crate) const SIGMA: f64 = 0.35;
@@ -30,49 +35,29 @@ pub struct Day {
     pub flake: f64,
 }
 
-/// One drawn change.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Drawn {
-    /// Milliseconds from the start of the day.
-    pub at: i64,
-    pub bad: bool,
-    pub pass_probability: f64,
-    /// Check time of the oracle's one build, in milliseconds.
-    pub check: i64,
-}
-
-/// Everything drawn for a day.
-#[derive(Debug, Clone)]
-pub(crate) struct Draw {
-    pub changes: Vec<Drawn>,
-    /// For each change, the earlier ones it clashes with if they were pending together.
-    pub clashes: Vec<Vec<usize>>,
-}
-
-/// Milliseconds of so many minutes.
-pub(crate) fn millis(minutes: f64) -> i64 {
-    let span = std::time::Duration::from_secs_f64((minutes * 60.0).max(0.0));
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Minutes of so many milliseconds.
-pub(crate) fn minutes(millis: i64) -> f64 {
-    millis as f64 / 60_000.0
-}
-
 /// Draws a check time in milliseconds.
-pub(crate) fn check_time(day: &Day, rng: &mut ChaCha8Rng) -> i64 {
+pub(crate) fn check_time(median_minutes: f64, rng: &mut ChaCha8Rng) -> i64 {
     let factor = LogNormal::new(0.0, SIGMA).map_or(1.0, |law| law.sample(rng));
-    millis(day.check_minutes * factor.clamp(0.4, 4.0))
+    millis(median_minutes * factor.clamp(0.4, 4.0))
 }
 
 /// Draws the day.
-pub(crate) fn draw(day: &Day) -> Draw {
+pub(crate) fn draw(day: &Day) -> Scenario {
     let mut rng = ChaCha8Rng::seed_from_u64(day.seed);
     let mut at = 0.0;
-    let mut drawn = Draw {
+    let mut drawn = Scenario {
+        slots: day.slots.max(1),
+        flake: day.flake,
+        seed: day.seed,
         changes: Vec::new(),
         clashes: Vec::new(),
+        checks: Checks::Drawn(day.check_minutes),
+        rates: Some(BaseRates {
+            bad: day.bad,
+            pair_conflict: day.pair_conflict,
+            flake: day.flake,
+            arrivals_per_hour: day.arrivals_per_hour,
+        }),
     };
     for index in 0..day.changes {
         let uniform: f64 = rng.random();
@@ -84,11 +69,13 @@ pub(crate) fn draw(day: &Day) -> Draw {
             (true, true) => 0.25,
             (false, _) => 0.6,
         };
-        drawn.changes.push(Drawn {
+        drawn.changes.push(Offered {
             at: millis(at),
             bad,
-            pass_probability,
-            check: check_time(day, &mut rng),
+            pass_probability: Some(pass_probability),
+            author: None,
+            footprint: Vec::new(),
+            check: check_time(day.check_minutes, &mut rng),
         });
         let clashing = (0..index)
             .filter(|_| rng.random_bool(day.pair_conflict))

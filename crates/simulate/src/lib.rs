@@ -1,54 +1,22 @@
-//! A simulated day of a merge queue: seeded, in virtual time, with the production planner inside.
+//! A simulated day of a merge queue: seeded or recorded, in virtual time, with the production planner inside.
 
+mod compare;
+mod curve;
 mod day;
+mod learn;
 mod oracle;
+mod outcome;
 mod run;
+mod scenario;
 #[cfg(test)]
 mod tests;
+mod trace;
 
+pub use compare::{Contender, Row, compare};
+pub use curve::{Point, curve, curve_svg};
 pub use day::Day;
-pub use oracle::oracle;
+pub use oracle::{oracle, serial};
+pub use outcome::Outcome;
 pub use run::simulate;
-
-/// What came of a day.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Minutes from offer to decision, per change in order of arrival.
-    pub waits: Vec<f64>,
-    /// Changes in the order in which they landed.
-    pub landed: Vec<usize>,
-    /// Changes that were sent back.
-    pub bounced: Vec<usize>,
-    /// Changes sent back although they pass on the tip they were judged on.
-    pub wronged: usize,
-    /// Builds started, those that were ended early included.
-    pub builds: usize,
-    /// The most builds that ran at once.
-    pub most_running: usize,
-    /// Minutes of a slot used.
-    pub processor_minutes: f64,
-    /// Landings after which the tip was red.
-    pub red_landings: usize,
-}
-
-impl Outcome {
-    /// The waiting in minutes that this share of the changes did not exceed; `share` in `[0, 1]`.
-    #[must_use]
-    pub fn percentile(&self, share: f64) -> f64 {
-        let mut sorted = self.waits.clone();
-        sorted.sort_by(f64::total_cmp);
-        let count = sorted.len() as f64;
-        let below = sorted
-            .iter()
-            .enumerate()
-            .take_while(|(rank, _)| (*rank as f64) < (share * count - 1.0).max(0.0))
-            .count();
-        sorted.get(below).copied().unwrap_or(0.0)
-    }
-
-    /// Builds started per decided change.
-    #[must_use]
-    pub fn builds_per_change(&self) -> f64 {
-        self.builds as f64 / (self.waits.len() as f64).max(1.0)
-    }
-}
+pub use scenario::Scenario;
+pub use trace::{Offer, Trace, TraceError};

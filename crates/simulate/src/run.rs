@@ -1,7 +1,5 @@
 //! Drives the planner through a day, event by event.
 
-use std::time::Duration;
-
 use gantry_core::id::{BuildId, ChangeId};
 use gantry_core::queue::change::Priority;
 use gantry_core::queue::planner::{
@@ -12,7 +10,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Outcome;
-use crate::day::{Day, Draw, SIGMA, check_time, draw, minutes};
+use crate::day::{SIGMA, check_time};
+use crate::learn::Learnt;
+use crate::scenario::{Checks, Scenario, minutes};
 
 /// A build with what only the simulator knows of it.
 struct Build {
@@ -24,9 +24,9 @@ struct Build {
 
 /// The state of the queue at one moment of the day.
 struct World<'a> {
-    day: &'a Day,
+    day: &'a Scenario,
     settings: Settings,
-    drawn: Draw,
+    learnt: Learnt,
     rng: ChaCha8Rng,
     now: i64,
     arrived: usize,
@@ -40,9 +40,9 @@ struct World<'a> {
     outcome: Outcome,
 }
 
-/// Runs a day under these settings; the day's slots and rates are what the planner is told.
+/// Runs a day under these settings, with the slots of the day.
 #[must_use]
-pub fn simulate(day: &Day, settings: Settings) -> Outcome {
+pub fn simulate(day: &Scenario, settings: Settings) -> Outcome {
     let mut world = World::new(day, settings);
     loop {
         world.act();
@@ -57,14 +57,14 @@ fn index_of(change: ChangeId) -> usize {
 }
 
 impl<'a> World<'a> {
-    fn new(day: &'a Day, settings: Settings) -> Self {
+    fn new(day: &'a Scenario, settings: Settings) -> Self {
         World {
             day,
             settings: Settings {
                 slots: day.slots,
                 ..settings
             },
-            drawn: draw(day),
+            learnt: Learnt::of(day),
             rng: ChaCha8Rng::seed_from_u64(day.seed ^ 0x9e37_79b9_7f4a_7c15),
             now: 0,
             arrived: 0,
@@ -73,17 +73,8 @@ impl<'a> World<'a> {
             next_build: 1,
             tip_is_green: true,
             clashes: Vec::new(),
-            decided_at: vec![None; day.changes],
-            outcome: Outcome {
-                waits: Vec::new(),
-                landed: Vec::new(),
-                bounced: Vec::new(),
-                wronged: 0,
-                builds: 0,
-                most_running: 0,
-                processor_minutes: 0.0,
-                red_landings: 0,
-            },
+            decided_at: vec![None; day.changes.len()],
+            outcome: Outcome::default(),
         }
     }
 
@@ -112,17 +103,23 @@ impl<'a> World<'a> {
             items: &self.items,
             builds: &builds,
             tip_is_green: self.tip_is_green,
-            rates: BaseRates {
-                bad: self.day.bad,
-                pair_conflict: self.day.pair_conflict,
-                flake: self.day.flake,
-            },
+            rates: self.rates(),
             check_time: CheckTime {
-                median: Duration::from_secs_f64(self.day.check_minutes * 60.0),
+                median: self.learnt.check_median(),
                 sigma: SIGMA,
             },
             settings: self.settings,
         })
+    }
+
+    fn rates(&self) -> BaseRates {
+        let hour_ago = self.now - 3_600_000;
+        let lately = self.day.changes[..self.arrived]
+            .iter()
+            .filter(|c| c.at > hour_ago);
+        self.day
+            .rates
+            .unwrap_or_else(|| self.learnt.rates(lately.count(), self.day.flake))
     }
 
     fn perform(&mut self, step: Step) {
@@ -134,7 +131,7 @@ impl<'a> World<'a> {
                     self.outcome.wronged += 1;
                 }
                 self.outcome.bounced.push(index);
-                self.decide(change);
+                self.decide(change, false);
                 self.discard(|b| b.view.members.contains(&change));
             }
             Step::Cancel { build } => self.discard(|b| b.view.build == build),
@@ -144,13 +141,14 @@ impl<'a> World<'a> {
 
     fn start(&mut self, members: Vec<ChangeId>) {
         let flaked = self.rng.random_bool(self.day.flake);
-        let ends_at = self.now + check_time(self.day, &mut self.rng);
+        let ends_at = self.now + self.check_time(&members);
         let passes = self.is_green(&members) && !flaked;
         self.outcome.builds += 1;
         self.builds.push(Build {
             view: BuildView {
                 build: BuildId::new(self.next_build),
                 members,
+                missing: Vec::new(),
                 on_tip: true,
                 progress: BuildProgress::Running {
                     started_at: Timestamp::from_millis(self.now),
@@ -163,6 +161,16 @@ impl<'a> World<'a> {
         self.next_build += 1;
     }
 
+    fn check_time(&mut self, members: &[ChangeId]) -> i64 {
+        match self.day.checks {
+            Checks::Drawn(median) => check_time(median, &mut self.rng),
+            Checks::Recorded => {
+                let longest = members.iter().map(|m| self.day.changes[index_of(*m)].check).max();
+                longest.unwrap_or_else(|| self.learnt.check_millis())
+            }
+        }
+    }
+
     /// True if the tip plus these members has neither a bad change nor a clashing pair.
     fn is_green(&self, members: &[ChangeId]) -> bool {
         let inside = |other: usize| {
@@ -170,11 +178,13 @@ impl<'a> World<'a> {
         };
         members.iter().all(|member| {
             let index = index_of(*member);
-            !self.drawn.changes[index].bad && !self.clashes[index].iter().any(|other| inside(*other))
+            !self.day.changes[index].bad && !self.clashes[index].iter().any(|other| inside(*other))
         })
     }
 
-    fn decide(&mut self, change: ChangeId) {
+    fn decide(&mut self, change: ChangeId, good: bool) {
+        self.learnt
+            .decided(self.day.changes[index_of(change)].author, good);
         self.decided_at[index_of(change)] = Some(self.now);
         self.items.retain(|item| item.change != change);
     }
@@ -189,17 +199,24 @@ impl<'a> World<'a> {
         }
         for member in &members {
             self.outcome.landed.push(index_of(*member));
-            self.decide(*member);
+            self.decide(*member, true);
         }
         self.tip_is_green = true;
-        for other in &mut self.builds {
-            if other.view.on_tip && other.view.members.starts_with(&members) {
-                other.view.members.drain(..members.len());
-            } else {
-                other.view.on_tip = false;
-            }
+        for item in &mut self.items {
+            item.landed_since += members.len();
         }
-        self.discard(|b| b.view.members.is_empty() || b.view.members.iter().any(|m| members.contains(m)));
+        for other in &mut self.builds {
+            let view = &mut other.view;
+            if view.on_tip && view.members.starts_with(&members) {
+                view.members.drain(..members.len());
+                continue;
+            }
+            view.on_tip = false;
+            let unknown = members.iter().filter(|m| !view.members.contains(m));
+            view.missing.extend(unknown);
+            view.members.retain(|m| !members.contains(m));
+        }
+        self.discard(|b| b.view.members.is_empty());
     }
 
     /// Removes builds, and counts what the running ones among them have used.
@@ -212,7 +229,7 @@ impl<'a> World<'a> {
 
     /// Moves to the next event; false if there is none.
     fn step(&mut self) -> bool {
-        let arrival = self.drawn.changes.get(self.arrived).map(|c| c.at);
+        let arrival = self.day.changes.get(self.arrived).map(|c| c.at);
         let end = self
             .builds
             .iter()
@@ -231,8 +248,9 @@ impl<'a> World<'a> {
         self.now = at;
         let index = self.arrived;
         self.arrived += 1;
+        let offered = &self.day.changes[index];
         let pending = |other: &usize| self.decided_at[*other].is_none();
-        let clashes = self.drawn.clashes[index].iter().copied().filter(pending);
+        let clashes = self.day.clashes[index].iter().copied().filter(pending);
         let clashes: Vec<usize> = clashes.collect();
         self.clashes.push(clashes);
         self.items.push(Item {
@@ -243,8 +261,10 @@ impl<'a> World<'a> {
             after: Vec::new(),
             conflicts_with: Vec::new(),
             stack: None,
-            pass_probability: self.drawn.changes[index].pass_probability,
-            footprint: Vec::new(),
+            pass_probability: (offered.pass_probability)
+                .unwrap_or_else(|| self.learnt.pass_probability(offered.author)),
+            landed_since: 0,
+            footprint: offered.footprint.clone(),
         });
         true
     }
@@ -258,6 +278,7 @@ impl<'a> World<'a> {
             .filter(|b| is_running(b) && b.ends_at <= at)
         {
             used += minutes(at - build.started_at);
+            self.learnt.ended(at - build.started_at);
             build.view.progress = if build.passes {
                 BuildProgress::Passed
             } else {
@@ -272,11 +293,14 @@ impl<'a> World<'a> {
     }
 
     fn finish(mut self) -> Outcome {
+        let first = self.day.changes.first().map_or(0, |c| c.at);
+        let last = self.decided_at.iter().flatten().max();
+        self.outcome.span_minutes = minutes(last.map_or(0, |last| last - first));
         for (index, decided) in self.decided_at.iter().enumerate() {
             if let Some(decided) = decided {
                 self.outcome
                     .waits
-                    .push(minutes(decided - self.drawn.changes[index].at));
+                    .push(minutes(decided - self.day.changes[index].at));
             }
         }
         self.outcome

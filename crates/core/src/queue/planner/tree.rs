@@ -14,6 +14,9 @@ const OVERDUE: f64 = 0.1;
 
 /// Who is likelier bad than this shares no new group: the group would fail, and everybody in it wait twice.
 const SUSPECT: f64 = 0.3;
+/// A group of more doubt than this (the sum of its members' chances to be bad) fails about as often as not, and
+/// then costs more builds than it saves.
+const DOUBT: f64 = 0.5;
 /// Slots are scarce while a group holds less than this many times the changes that arrive for each slot in one
 /// check time: waiting for more of them then saves builds that the slots cannot give.
 const SCARCE: f64 = 2.0;
@@ -246,7 +249,7 @@ impl<'v> Walk<'v> {
         for (size, place) in (node.next..self.view.items.len()).enumerate() {
             let bad = self.belief.bad_behind(node.context.len() + size, place);
             doubt += bad;
-            let dear = size >= self.group && doubt * price > 1.0;
+            let dear = (size >= self.group && doubt * price > 1.0) || doubt > DOUBT;
             let interrupted = urgent(node.next) && !urgent(place);
             if size > 0 && (bad > SUSPECT || dear || interrupted) {
                 return size;
