@@ -171,12 +171,11 @@ impl GitRepository {
                 entry.stat = stat;
             }
         }
-        let file = File::create(to).map_err(|source| write_error(to, source))?;
-        let mut file = io::BufWriter::new(file);
+        let mut bytes = Vec::new();
         index
-            .write_to(&mut file, gix::index::write::Options::default())
-            .map_err(|source| write_error(to, io::Error::other(source.to_string())))?;
-        file.flush().map_err(|source| write_error(to, source))
+            .write_to(&mut bytes, gix::index::write::Options::default())
+            .map_err(|source| self.storage("write an index".to_owned(), source))?;
+        fs::write(to, bytes).map_err(|source| write_error(to, source))
     }
 
     fn write_file(&self, id: ObjectId, at: &Path, path: &[u8], mode: u32) -> Result<(), CheckoutError> {

@@ -14,7 +14,6 @@ use super::entry::{Stage, StageName};
 use super::status::Status;
 use crate::engine::Network;
 use crate::process;
-use gantry_core::queue::build::Trouble;
 
 /// Makes the namespaces, runs pid 1 in them, and waits for the end of everything.
 pub(super) fn supervise(stage: &Stage) -> Result<i32, String> {
@@ -51,7 +50,7 @@ pub(super) fn supervise(stage: &Stage) -> Result<i32, String> {
         .wait()
         .map_err(|source| format!("cannot wait for pid 1: {source}"))?;
     if let Some(signal) = status.signal() {
-        Status::Trouble(Trouble::CouldNotStart, format!("pid 1 died of signal {signal}")).tell();
+        Status::Died(format!("of signal {signal}")).tell();
     }
     Ok(status.code().unwrap_or(1))
 }
