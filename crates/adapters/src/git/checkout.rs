@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use gantry_core::id::CommitId;
@@ -185,7 +185,12 @@ impl GitRepository {
         let mut file = options
             .open(at)
             .map_err(|source| refuse_or_fail(at, path, source))?;
-        file.write_all(&bytes).map_err(|source| write_error(at, source))
+        let write = |file: &mut File| {
+            file.write_all(&bytes)?;
+            // Whatever mask this process has, the tree's modes are the same everywhere.
+            file.set_permissions(fs::Permissions::from_mode(mode))
+        };
+        write(&mut file).map_err(|source| write_error(at, source))
     }
 
     fn write_link(&self, id: ObjectId, at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
@@ -246,7 +251,8 @@ fn make_directory(at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
     fs::DirBuilder::new()
         .mode(0o755)
         .create(at)
-        .map_err(|source| refuse_or_fail(at, path, source))
+        .map_err(|source| refuse_or_fail(at, path, source))?;
+    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).map_err(|source| write_error(at, source))
 }
 
 /// Sorts what the tree itself is to blame for from what the host is.

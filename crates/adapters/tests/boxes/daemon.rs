@@ -200,3 +200,34 @@ fn a_workspace_that_does_not_fit_the_disk_blames_nobody() {
     let said = on_small_disk(&world, "exit 0");
     assert!(said.starts_with("Trouble(OutOfDisk"), "{said}");
 }
+
+#[test]
+fn files_that_the_daemons_parent_left_open_are_not_in_the_box() {
+    let Some(world) = World::new() else { return };
+    let mut daemon = command("sh");
+    daemon
+        .args(["-c", "umask 077; exec \"$@\" 9</etc/hostname", "sh"])
+        .arg(entry());
+    let line = "ls /proc/self/fd | tr '\\n' ' '; umask; stat -c %a README";
+    let said = run_line(&world, &mut daemon, line);
+    assert!(said.starts_with("Exited { code: 0 }"), "{said}");
+    let log = fs::read_to_string(world.path("daemon-log")).expect("the log");
+    assert_eq!(log, "0 1 2 3 0022\n644\n");
+}
+
+#[test]
+fn a_host_that_allows_no_namespaces_is_told_apart_with_the_mending_command() {
+    let Some(world) = World::new() else { return };
+    let shell = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let output = command("unshare")
+        .args(["-Ur", "sh", "-c", shell, "sh"])
+        .arg(entry())
+        .arg("probe")
+        .arg(world.path("data/boxes"))
+        .output()
+        .expect("the daemon runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected = "the native engine cannot make boxes here: cannot make namespaces: ENOSPC: \
+        No space left on device; run: sudo sysctl -w user.max_user_namespaces=15000\n";
+    assert_eq!(said, expected);
+}
