@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use gantry_core::id::CommitId;
@@ -171,12 +171,11 @@ impl GitRepository {
                 entry.stat = stat;
             }
         }
-        let file = File::create(to).map_err(|source| write_error(to, source))?;
-        let mut file = io::BufWriter::new(file);
+        let mut bytes = Vec::new();
         index
-            .write_to(&mut file, gix::index::write::Options::default())
-            .map_err(|source| write_error(to, io::Error::other(source.to_string())))?;
-        file.flush().map_err(|source| write_error(to, source))
+            .write_to(&mut bytes, gix::index::write::Options::default())
+            .map_err(|source| self.storage("write an index".to_owned(), source))?;
+        fs::write(to, bytes).map_err(|source| write_error(to, source))
     }
 
     fn write_file(&self, id: ObjectId, at: &Path, path: &[u8], mode: u32) -> Result<(), CheckoutError> {
@@ -186,7 +185,12 @@ impl GitRepository {
         let mut file = options
             .open(at)
             .map_err(|source| refuse_or_fail(at, path, source))?;
-        file.write_all(&bytes).map_err(|source| write_error(at, source))
+        let write = |file: &mut File| {
+            file.write_all(&bytes)?;
+            // Whatever mask this process has, the tree's modes are the same everywhere.
+            file.set_permissions(fs::Permissions::from_mode(mode))
+        };
+        write(&mut file).map_err(|source| write_error(at, source))
     }
 
     fn write_link(&self, id: ObjectId, at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
@@ -247,7 +251,8 @@ fn make_directory(at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
     fs::DirBuilder::new()
         .mode(0o755)
         .create(at)
-        .map_err(|source| refuse_or_fail(at, path, source))
+        .map_err(|source| refuse_or_fail(at, path, source))?;
+    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).map_err(|source| write_error(at, source))
 }
 
 /// Sorts what the tree itself is to blame for from what the host is.

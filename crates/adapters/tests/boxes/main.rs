@@ -1,5 +1,6 @@
 //! Real boxes on this machine: what a check can do, what it cannot, and what is left of it.
 
+mod daemon;
 mod endings;
 mod isolation;
 mod leftovers;

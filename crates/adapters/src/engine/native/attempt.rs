@@ -49,7 +49,7 @@ pub(super) enum Source {
     Empty,
 }
 
-/// Ends that are decided on this side of the pipes.
+/// An ending that is decided on this side of the pipes.
 type Ended = SandboxEnding;
 
 pub(super) struct Attempt<'a> {
@@ -271,7 +271,9 @@ impl<'a> Attempt<'a> {
         }
         running.life.end_now();
         let cleared = clear(&mut running.child);
-        let ended = ending.map(|(ended, _)| ended).or(cleared.err());
+        // A check that a cancel ended may be gone before this loop saw the mark; it did not fail.
+        let cancelled = self.control.is_cancelled().then_some(SandboxEnding::Cancelled);
+        let ended = ending.map(|(ended, _)| ended).or(cancelled).or(cleared.err());
         (ended, told)
     }
 
@@ -304,15 +306,10 @@ impl<'a> Attempt<'a> {
         let (statuses, last_words) = Status::parse_all(told);
         let trouble = statuses.iter().find_map(|status| match status {
             Status::Trouble(trouble, why) => Some((*trouble, why.clone())),
+            Status::Died(how) => Some((Trouble::Interrupted, format!("pid 1 of the box died {how}"))),
             Status::Started | Status::Exited(_) | Status::Signalled(_) => None,
         });
-        let started = statuses.contains(&Status::Started);
         if let Some((trouble, why)) = trouble {
-            let trouble = if started && why.starts_with("pid 1 died") {
-                Trouble::Interrupted
-            } else {
-                trouble
-            };
             return SandboxEnding::Trouble(trouble, why);
         }
         match statuses.last() {

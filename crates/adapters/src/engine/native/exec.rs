@@ -1,7 +1,7 @@
 //! The process that becomes the check. Owns giving up every right before it does; must never return to
 //! anything once it is the box's user.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -22,12 +22,16 @@ use crate::process;
 
 /// The exit code of a command that is not there or cannot be executed, as in every shell.
 const NOT_EXECUTABLE: i32 = 127;
+/// How much rather the kernel kills a check than anything else when memory is short, of 1000.
+const OOM_SCORE_ADJUST: &str = "500";
 
 /// Becomes the box's user, then the check; returns an exit code only if the command cannot be executed.
 pub(super) fn exec(stage: &Stage) -> Result<i32, String> {
     let mut channel = UnixStream::from(clone_stdin()?);
     let order = Order::read(&mut channel).map_err(|source| format!("cannot read the order: {source}"))?;
     setsid().map_err(|errno| format!("cannot start a session: {errno}"))?;
+    // Better a check than the daemon; a kernel that refuses this has another way to choose.
+    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUST);
     limit(Resource::RLIMIT_CORE, 0)?;
     limit(Resource::RLIMIT_NOFILE, BOX_OPEN_FILES_MAX)?;
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| format!("cannot make a user namespace: {errno}"))?;

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +15,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::entry::{BOX_HOST_UID, BOX_UID};
+use super::view::HOME;
 
 /// How deep a removal goes before it moves what is below to the top.
 const DEPTH_MAX: usize = 32;
@@ -71,15 +72,15 @@ impl BoxFolder {
         for path in [self.path.join("root"), self.workspace(), self.home()] {
             fs::DirBuilder::new().mode(0o755).create(path)?;
         }
-        let home = "/box/home";
         let passwd = format!(
-            "root:x:0:0:root:/root:/bin/sh\nbox:x:{BOX_UID}:{BOX_UID}:box:{home}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
+            "root:x:0:0:root:/root:/bin/sh\nbox:x:{BOX_UID}:{BOX_UID}:box:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
         );
         let group = format!("root:x:0:\nbox:x:{BOX_UID}:\nnogroup:x:65534:\n");
         for (name, text) in [("passwd", passwd), ("group", group)] {
-            let mut options = File::options();
-            let file = options.write(true).create_new(true).mode(0o644);
-            io::Write::write_all(&mut file.open(self.settings(name))?, text.as_bytes())?;
+            let path = self.settings(name);
+            fs::write(&path, text)?;
+            // The box's user reads them, whatever mask this process has.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         }
         Ok(())
     }
@@ -191,7 +192,7 @@ fn open_directory(parent: Option<&File>, name: &Path) -> io::Result<File> {
     if !found.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
-    if !std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o700 != 0 {
+    if !found.permissions().mode() & 0o700 != 0 {
         let mode = Mode::S_IRWXU;
         match parent {
             Some(parent) => fchmodat(parent, name, mode, FchmodatFlags::FollowSymlink)?,
@@ -220,7 +221,7 @@ mod tests {
         std::os::unix::fs::symlink(&outside, workspace.join("out")).expect("a link");
         fs::create_dir(workspace.join("closed")).expect("a folder");
         fs::write(workspace.join("closed/file"), "x").expect("a file");
-        let none = std::os::unix::fs::PermissionsExt::from_mode(0o0);
+        let none = fs::Permissions::from_mode(0o0);
         fs::set_permissions(workspace.join("closed"), none).expect("its mode");
         assert!(
             folder

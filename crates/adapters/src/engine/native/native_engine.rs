@@ -29,8 +29,8 @@ pub struct NativeEngine {
 impl NativeEngine {
     /// Makes an engine.
     ///
-    /// `entry` is a program whose `main` begins with [`super::enter_if_asked`]: this one, as a rule. `scratch` is
-    /// an absolute path of a directory for the folders of boxes, which nobody else may use; no box can see it.
+    /// `entry` is a program whose `main` begins with [`super::enter_if_asked`]: `/proc/self/exe` is this one, even
+    /// after its file was replaced. `scratch` is an absolute path of a directory for the folders of boxes, which nobody else may use; no box can see it.
     #[must_use]
     pub fn new(entry: PathBuf, scratch: PathBuf) -> Self {
         let mut host = Host::of_this_process();

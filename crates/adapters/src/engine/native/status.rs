@@ -12,6 +12,8 @@ pub(super) enum Status {
     Exited(i32),
     /// A signal ended the check.
     Signalled(i32),
+    /// Pid 1 of the box was killed; how.
+    Died(String),
     /// The box could not be made or its check not be followed.
     Trouble(Trouble, String),
 }
@@ -23,6 +25,7 @@ impl Status {
             Self::Started => "started".to_owned(),
             Self::Exited(code) => format!("exited {code}"),
             Self::Signalled(signal) => format!("signalled {signal}"),
+            Self::Died(how) => format!("died {}", one_line(how)),
             Self::Trouble(Trouble::OutOfDisk, why) => format!("out-of-disk {}", one_line(why)),
             Self::Trouble(_, why) => format!("could-not-start {}", one_line(why)),
         };
@@ -39,6 +42,7 @@ impl Status {
                 "started" => Some(Self::Started),
                 "exited" => argument.parse().ok().map(Self::Exited),
                 "signalled" => argument.parse().ok().map(Self::Signalled),
+                "died" => Some(Self::Died(argument.to_owned())),
                 "out-of-disk" => Some(Self::Trouble(Trouble::OutOfDisk, argument.to_owned())),
                 "could-not-start" => Some(Self::Trouble(Trouble::CouldNotStart, argument.to_owned())),
                 _ => None,

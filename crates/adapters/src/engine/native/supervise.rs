@@ -8,17 +8,20 @@ use std::process::Stdio;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use nix::unistd::{getegid, geteuid};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{close, getegid, geteuid};
 
 use super::entry::{Stage, StageName};
 use super::status::Status;
 use crate::engine::Network;
 use crate::process;
-use gantry_core::queue::build::Trouble;
 
 /// Makes the namespaces, runs pid 1 in them, and waits for the end of everything.
 pub(super) fn supervise(stage: &Stage) -> Result<i32, String> {
     set_pdeathsig(Signal::SIGKILL).map_err(|errno| format!("cannot die with the daemon: {errno}"))?;
+    close_inherited()?;
+    // What the box sees and makes is the same whatever mask the daemon has.
+    umask(Mode::from_bits_truncate(0o022));
     let (uid, gid) = (geteuid(), getegid());
     let mut flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
@@ -51,7 +54,22 @@ pub(super) fn supervise(stage: &Stage) -> Result<i32, String> {
         .wait()
         .map_err(|source| format!("cannot wait for pid 1: {source}"))?;
     if let Some(signal) = status.signal() {
-        Status::Trouble(Trouble::CouldNotStart, format!("pid 1 died of signal {signal}")).tell();
+        Status::Died(format!("of signal {signal}")).tell();
     }
     Ok(status.code().unwrap_or(1))
+}
+
+/// Closes everything but the three standard files: what the daemon's own parent left open is not for a check.
+fn close_inherited() -> Result<(), String> {
+    let open = fs::read_dir("/proc/self/fd").map_err(|source| format!("cannot list open files: {source}"))?;
+    let numbers: Vec<i32> = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in numbers {
+        // The listing's own file is closed already.
+        let _ = close(number);
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::engine::{Network, SandboxSpec};
 /// Where the workspace is in every box.
 pub(super) const WORKSPACE: &str = "/box/workspace";
 /// The home directory in every box.
-const HOME: &str = "/box/home";
+pub(super) const HOME: &str = "/box/home";
 /// Where the repository's objects are in every box, by number.
 const OBJECTS: &str = "/box/objects";
 
@@ -55,11 +55,14 @@ const TOOLS: [&str; 31] = [
     "miniconda3",
 ];
 /// Files below the toolchains that hold credentials.
-const CREDENTIALS: [&str; 4] = [
+const CREDENTIALS: [&str; 7] = [
+    ".cabal/config",
     ".cargo/credentials",
     ".cargo/credentials.toml",
+    ".dotnet/corefx",
+    ".local/share/uv/credentials",
+    ".pub-cache/credentials.json",
     ".stack/hackage-credentials",
-    ".cabal/config",
 ];
 
 /// What this host offers to its boxes.
@@ -233,4 +236,110 @@ fn is_plain(path: &Path) -> bool {
 
 fn is_below(path: &Path, shown: &[PathBuf]) -> bool {
     shown.iter().any(|shown| path.starts_with(shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use gantry_core::id::CommitId;
+
+    fn check(host: &Host, network: Network, look: impl Fn(&Order)) {
+        let scratch = tempfile::tempdir().expect("a folder");
+        let folder = BoxFolder::create(scratch.path(), "B1").expect("a box folder");
+        let spec = SandboxSpec {
+            name: "B1".to_owned(),
+            repository: PathBuf::new(),
+            commit: CommitId::from_bytes([1; 20]),
+            command: vec!["true".to_owned()],
+            env: Vec::new(),
+            timeout: Duration::ZERO,
+            output_bytes_max: 1,
+            log: PathBuf::new(),
+            fail_fast: Vec::new(),
+            network,
+        };
+        look(&host.plan(&spec, &folder, &[PathBuf::from("/repo/objects")]));
+    }
+
+    fn shows(order: &Order, path: &Path) -> bool {
+        let shown = |step: &Step| matches!(step, Step::ReadOnly { host, .. } if path.starts_with(host));
+        order.steps.iter().any(shown)
+    }
+
+    fn hides(order: &Order, path: &Path) -> bool {
+        order
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Hide { at } if at == path))
+    }
+
+    #[test]
+    fn of_a_home_only_toolchains_are_shown_and_their_credentials_hidden() {
+        let home = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| home.path().join(name);
+        for name in [".cargo/bin", ".ssh", ".aws", "work"] {
+            fs::create_dir_all(at(name)).expect("a folder");
+        }
+        let host = Host {
+            home: Some(home.path().to_owned()),
+            path: vec![
+                home.path().to_owned(),
+                at("work"),
+                "relative".into(),
+                "/usr/bin".into(),
+            ],
+            ..Host::default()
+        };
+        check(&host, Network::None, |order| {
+            assert!(shows(order, &at(".cargo/bin/cargo")) && shows(order, &at("work/tool")));
+            assert!(!shows(order, &at(".ssh/id")) && !shows(order, &at(".aws/credentials")));
+            assert!(hides(order, &at(".cargo/credentials.toml")));
+            let path = order.env.iter().find(|(name, _)| name == "PATH").expect("a path");
+            let expected = format!("{}:{}:/usr/bin", at(".cargo/bin").display(), at("work").display());
+            assert_eq!(path.1, OsString::from(expected));
+            assert!(order.env.contains(&("CARGO_HOME".into(), at(".cargo").into())));
+        });
+    }
+
+    #[test]
+    fn what_is_hidden_stays_hidden_below_something_shown() {
+        let host = Host {
+            shown: vec!["/proc/self".into()],
+            hidden: vec!["/usr/share/secret".into(), "/not/shown/anyway".into()],
+            ..Host::default()
+        };
+        check(&host, Network::None, |order| {
+            assert!(hides(order, Path::new("/usr/share/secret")));
+            assert!(!hides(order, Path::new("/not/shown/anyway")));
+        });
+    }
+
+    #[test]
+    fn a_home_inside_a_system_directory_is_hidden_first() {
+        let host = Host {
+            home: Some("/usr/local".into()),
+            ..Host::default()
+        };
+        check(&host, Network::None, |order| {
+            assert!(hides(order, Path::new("/usr/local")))
+        });
+    }
+
+    #[test]
+    fn the_whole_host_is_never_shown() {
+        let host = Host {
+            path: vec!["/".into(), "/usr/..".into()],
+            shown: vec!["/".into()],
+            home: Some("/".into()),
+            ..Host::default()
+        };
+        check(&host, Network::Full, |order| {
+            let root =
+                |step: &Step| matches!(step, Step::ReadOnly { host, .. } if host.components().count() < 2);
+            assert!(!order.steps.iter().any(root));
+            assert!(!shows(order, Path::new("/var/lib")));
+        });
+    }
 }
