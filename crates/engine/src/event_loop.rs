@@ -41,7 +41,9 @@ pub fn run<F: Forge, B: Boxes>(
     let mut wake_at = factory.reconcile(clock());
     loop {
         tell(&factory, &recorded);
-        let wait = wake_at.map_or(WATCH_INTERVAL, |at| at.since(clock())).min(WATCH_INTERVAL);
+        let wait = wake_at
+            .map_or(WATCH_INTERVAL, |at| at.since(clock()))
+            .min(WATCH_INTERVAL);
         let mut due = match messages.recv_timeout(wait.max(Duration::from_millis(1))) {
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return factory,
             Ok(message) => {

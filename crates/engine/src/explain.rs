@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use gantry_core::id::{BuildId, ChangeId, CommitId, TreeId};
 use gantry_core::queue::build::{Build, BuildState, Ending};
-use gantry_core::queue::change::{
-    BounceReason, CancelReason, Change, ChangeState, HoldReason, LandedBy,
-};
+use gantry_core::queue::change::{BounceReason, CancelReason, Change, ChangeState, HoldReason, LandedBy};
 use gantry_core::time::Timestamp;
 use gantry_store::{Store, StoreError};
 
@@ -110,12 +108,23 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     /// Errors: [`StoreError`].
     pub fn view(&self, store: &Store, outlook: &Outlook, change: Change) -> Result<ChangeView, StoreError> {
         let builds = store.load_builds_of(change.id)?;
-        let position = outlook.order.iter().position(|id| *id == change.id).map(|at| at + 1);
+        let position = outlook
+            .order
+            .iter()
+            .position(|id| *id == change.id)
+            .map(|at| at + 1);
         let (reason, waiting_on) = self.reason(outlook, &change, &builds);
-        let blocked = matches!(reason.code, "no_gate" | "bad_gate" | "frozen" | "trouble" | "base_broken" | "repository");
-        let eta = position.filter(|_| !blocked).map(|position| outlook.eta(&change, position));
+        let blocked = matches!(
+            reason.code,
+            "no_gate" | "bad_gate" | "frozen" | "trouble" | "base_broken" | "repository"
+        );
+        let eta = position
+            .filter(|_| !blocked)
+            .map(|position| outlook.eta(&change, position));
         let conflict = match &change.state {
-            ChangeState::Bounced(BounceReason::Conflict { culprit, paths }) => Some((paths.clone(), *culprit)),
+            ChangeState::Bounced(BounceReason::Conflict { culprit, paths }) => {
+                Some((paths.clone(), *culprit))
+            }
             _ => match self.verdict(change.id).map(|verdict| &verdict.standing) {
                 Some(Standing::Conflict { paths, culprit }) => Some((paths.clone(), *culprit)),
                 _ => None,
@@ -137,31 +146,61 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     fn reason(&self, outlook: &Outlook, change: &Change, builds: &[Build]) -> (Reason, Vec<String>) {
         match &change.state {
             ChangeState::Queued | ChangeState::Testing => self.waiting_reason(outlook, change, builds),
-            ChangeState::Open => (reason("open", "it is not offered for landing", "offer it with `gantry queue add`"), vec![]),
+            ChangeState::Open => (
+                reason(
+                    "open",
+                    "it is not offered for landing",
+                    "offer it with `gantry queue add`",
+                ),
+                vec![],
+            ),
             ChangeState::Landing { build } => (
-                reason("landing", &format!("{build} passed and the target is being moved"), "nothing"),
+                reason(
+                    "landing",
+                    &format!("{build} passed and the target is being moved"),
+                    "nothing",
+                ),
                 vec![build.to_string()],
             ),
             ChangeState::Landed(by) => (landed_reason(by, &self.repository.target), vec![]),
             ChangeState::Held(why) => (held_reason(change, why), vec![]),
-            ChangeState::Bounced(why) => (bounced_reason(change, why, builds, &self.repository.target), vec![]),
+            ChangeState::Bounced(why) => (
+                bounced_reason(change, why, builds, &self.repository.target),
+                vec![],
+            ),
             ChangeState::Cancelled(why) => (cancelled_reason(why), vec![]),
         }
     }
 
     fn waiting_reason(&self, outlook: &Outlook, change: &Change, builds: &[Build]) -> (Reason, Vec<String>) {
         if let Some(obstacle) = self.obstacle() {
-            return (reason(obstacle.code, &obstacle.text, &obstacle.next_action), vec![]);
+            return (
+                reason(obstacle.code, &obstacle.text, &obstacle.next_action),
+                vec![],
+            );
         }
-        if let Some(freeze) = self.repository.frozen.as_ref().filter(|freeze| freeze.stops(change.priority)) {
+        if let Some(freeze) = self
+            .repository
+            .frozen
+            .as_ref()
+            .filter(|freeze| freeze.stops(change.priority))
+        {
             let text = format!("{} froze the queue: {}", freeze.author, freeze.reason);
-            return (reason("frozen", &text, "wait for the thaw, or `gantry queue thaw`"), vec![]);
+            return (
+                reason("frozen", &text, "wait for the thaw, or `gantry queue thaw`"),
+                vec![],
+            );
         }
         if let Some(text) = self.trouble_of(change) {
             let action = "push its objects again, or mend the repository, then push the branch anew";
             return (reason("trouble", text, action), vec![]);
         }
-        let ahead: Vec<ChangeId> = change.after.iter().copied().filter(|id| outlook.scene.change(*id).is_some()).collect();
+        let ahead: Vec<ChangeId> = change
+            .after
+            .iter()
+            .copied()
+            .filter(|id| outlook.scene.change(*id).is_some())
+            .collect();
         let running = builds.iter().rev().find(|build| {
             build.counts && matches!(build.state, BuildState::Running { .. } | BuildState::Prepared)
         });
@@ -173,34 +212,68 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 .filter(|member| member.change != change.id)
                 .map(|member| member.change.to_string())
                 .collect();
-            let company = if with.is_empty() { String::new() } else { format!(" together with {}", with.join(", ")) };
+            let company = if with.is_empty() {
+                String::new()
+            } else {
+                format!(" together with {}", with.join(", "))
+            };
             let text = format!("it is being tested in {}{company}", build.id);
-            return (reason("testing", &text, "nothing; it lands when the checks pass"), vec![build.id.to_string()]);
+            return (
+                reason("testing", &text, "nothing; it lands when the checks pass"),
+                vec![build.id.to_string()],
+            );
         }
         if let Some(id) = ahead.first() {
             let text = format!("it was offered after {id}, which has not landed");
-            return (reason("after", &text, &format!("see `gantry queue show {id}`")), names(&ahead));
+            return (
+                reason("after", &text, &format!("see `gantry queue show {id}`")),
+                names(&ahead),
+            );
         }
         let rivals: Vec<ChangeId> = outlook
             .order
             .iter()
             .copied()
             .take_while(|id| *id != change.id)
-            .filter(|id| outlook.scene.change(*id).is_some_and(|other| self.is_rival(change, other)))
+            .filter(|id| {
+                outlook
+                    .scene
+                    .change(*id)
+                    .is_some_and(|other| self.is_rival(change, other))
+            })
             .collect();
         if let Some(id) = rivals.first() {
             let text = format!("it conflicts with {id}, which is ahead of it");
             let action = format!("rebase it onto {id}, or wait to see whether {id} lands");
             return (reason("conflicts_ahead", &text, &action), names(&rivals));
         }
-        let passed = builds.iter().rev().find(|b| b.counts && b.state == BuildState::Ended(Ending::Passed));
-        let first: Vec<ChangeId> = outlook.order.iter().copied().take_while(|id| *id != change.id).take(1).collect();
+        let passed = builds
+            .iter()
+            .rev()
+            .find(|b| b.counts && b.state == BuildState::Ended(Ending::Passed));
+        let first: Vec<ChangeId> = outlook
+            .order
+            .iter()
+            .copied()
+            .take_while(|id| *id != change.id)
+            .take(1)
+            .collect();
         if let (Some(build), Some(id)) = (passed, first.first()) {
-            let text = format!("it passed in {} and waits for the verdict on {id}, which is ahead of it", build.id);
-            return (reason("ahead", &text, "nothing; it lands when those ahead are decided"), names(&first));
+            let text = format!(
+                "it passed in {} and waits for the verdict on {id}, which is ahead of it",
+                build.id
+            );
+            return (
+                reason("ahead", &text, "nothing; it lands when those ahead are decided"),
+                names(&first),
+            );
         }
         let text = "it waits for its turn";
-        let action = if self.slots() < 4 { "raise `slots` in .gantry.toml if the host has room, or its priority" } else { "raise its priority" };
+        let action = if self.slots() < 4 {
+            "raise `slots` in .gantry.toml if the host has room, or its priority"
+        } else {
+            "raise its priority"
+        };
         (reason("turn", text, action), names(&first))
     }
 }
@@ -219,21 +292,37 @@ fn reason(code: &'static str, text: &str, next_action: &str) -> Reason {
 
 fn landed_reason(by: &LandedBy, target: &gantry_core::id::BranchName) -> Reason {
     match by {
-        LandedBy::Build { build, commit } => {
-            reason("landed", &format!("it is on {target} as {}, tested in {build}", commit.short()), "nothing")
-        }
-        LandedBy::AlreadyIn => reason("already_in", &format!("everything in it is on {target}"), "nothing"),
+        LandedBy::Build { build, commit } => reason(
+            "landed",
+            &format!("it is on {target} as {}, tested in {build}", commit.short()),
+            "nothing",
+        ),
+        LandedBy::AlreadyIn => reason(
+            "already_in",
+            &format!("everything in it is on {target}"),
+            "nothing",
+        ),
     }
 }
 
 fn held_reason(change: &Change, why: &HoldReason) -> Reason {
     let id = change.id;
     match why {
-        HoldReason::ByHand { text } => reason("held_by_hand", text, &format!("`gantry queue release {id}` when it may go on")),
+        HoldReason::ByHand { text } => reason(
+            "held_by_hand",
+            text,
+            &format!("`gantry queue release {id}` when it may go on"),
+        ),
         HoldReason::SilentRevert { undoes } => reason(
             "silent_revert",
-            &format!("it would undo {} by bringing back an older version of a file", undoes.short()),
-            &format!("rebase {} and push it, or `gantry queue release {id}` if the revert is meant", change.branch),
+            &format!(
+                "it would undo {} by bringing back an older version of a file",
+                undoes.short()
+            ),
+            &format!(
+                "rebase {} and push it, or `gantry queue release {id}` if the revert is meant",
+                change.branch
+            ),
         ),
         HoldReason::DependencyEnded { dependency } => reason(
             "dependency_ended",
@@ -243,12 +332,20 @@ fn held_reason(change: &Change, why: &HoldReason) -> Reason {
     }
 }
 
-fn bounced_reason(change: &Change, why: &BounceReason, builds: &[Build], target: &gantry_core::id::BranchName) -> Reason {
+fn bounced_reason(
+    change: &Change,
+    why: &BounceReason,
+    builds: &[Build],
+    target: &gantry_core::id::BranchName,
+) -> Reason {
     let branch = &change.branch;
     let detail = |id: &BuildId| {
         let build = builds.iter().find(|build| build.id == *id);
         let check = build.and_then(|b| b.checks.iter().find(|check| check.ending != Ending::Passed));
-        check.map_or_else(|| "its checks failed".to_owned(), |check| format!("check {:?} {}", check.name, check.detail))
+        check.map_or_else(
+            || "its checks failed".to_owned(),
+            |check| format!("check {:?} {}", check.name, check.detail),
+        )
     };
     match why {
         BounceReason::CheckFailed { build } => reason(
@@ -258,13 +355,18 @@ fn bounced_reason(change: &Change, why: &BounceReason, builds: &[Build], target:
         ),
         BounceReason::FailsTogether { build, with } => reason(
             "fails_together",
-            &format!("it passes alone and fails together with {with}, which landed first: {} in {build}", detail(build)),
+            &format!(
+                "it passes alone and fails together with {with}, which landed first: {} in {build}",
+                detail(build)
+            ),
             &format!("rebase {branch} onto {target}, mend it and push it"),
         ),
         BounceReason::TimedOut { build } => reason(
             "timed_out",
             &format!("{} in {build}, more than once", detail(build)),
-            &format!("read `gantry build log {build}`, mend {branch} and push it, or raise the check's timeout"),
+            &format!(
+                "read `gantry build log {build}`, mend {branch} and push it, or raise the check's timeout"
+            ),
         ),
         BounceReason::Conflict { culprit, paths } => {
             let since = culprit.map_or(String::new(), |commit| format!(" since {}", commit.short()));
@@ -281,7 +383,11 @@ fn cancelled_reason(why: &CancelReason) -> Reason {
     let again = "offer it again if it should land";
     match why {
         CancelReason::ByHand => reason("cancelled", "it was taken out by hand", again),
-        CancelReason::BranchDeleted => reason("branch_deleted", "its branch was deleted", "push the branch and offer it again"),
+        CancelReason::BranchDeleted => reason(
+            "branch_deleted",
+            "its branch was deleted",
+            "push the branch and offer it again",
+        ),
         CancelReason::Retargeted => reason("retargeted", "it was offered for another target", again),
     }
 }
@@ -314,16 +420,29 @@ impl Outlook {
 
     /// Estimates from the learnt check time: what runs already needs the rest of it, others wait for their round.
     fn eta(&self, change: &Change, position: usize) -> Eta {
-        let holds = |build: &&Build| build.order.members.iter().any(|member| member.change == change.id);
-        let running = self.scene.builds.iter().find(|build| {
-            matches!(build.state, BuildState::Running { .. }) && holds(build)
-        });
+        let holds = |build: &&Build| {
+            build
+                .order
+                .members
+                .iter()
+                .any(|member| member.change == change.id)
+        };
+        let running = self
+            .scene
+            .builds
+            .iter()
+            .find(|build| matches!(build.state, BuildState::Running { .. }) && holds(build));
         let median = self.median.as_secs_f64();
         let (expected, rounds) = match running.and_then(|build| build.started_at) {
-            Some(started) => ((median - self.scene.now.since(started).as_secs_f64()).max(median * 0.1), 1.0),
+            Some(started) => (
+                (median - self.scene.now.since(started).as_secs_f64()).max(median * 0.1),
+                1.0,
+            ),
             None => {
                 let ahead = self.order.len().min(position) as f64 - 1.0;
-                let group = (self.order.len() as f64 / self.slots as f64).ceil().clamp(1.0, 8.0);
+                let group = (self.order.len() as f64 / self.slots as f64)
+                    .ceil()
+                    .clamp(1.0, 8.0);
                 let rounds = 1.5 + (ahead / (group * self.slots as f64)).floor();
                 (rounds * median, rounds)
             }

@@ -73,7 +73,9 @@ pub enum AskError {
         repository: String,
     },
     /// The branch is at another commit than was said.
-    #[error("branch {branch} is at {actual}, not at {expected}: look at it again, then offer it with that commit")]
+    #[error(
+        "branch {branch} is at {actual}, not at {expected}: look at it again, then offer it with that commit"
+    )]
     HeadMoved {
         /// The branch.
         branch: String,
@@ -155,7 +157,11 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
 
     /// Hands a build's report to its line.
     pub fn report(&mut self, repository: RepositoryId, report: BoxReport, now: Timestamp) {
-        if let Some(line) = self.lines.iter_mut().find(|line| line.repository.id == repository) {
+        if let Some(line) = self
+            .lines
+            .iter_mut()
+            .find(|line| line.repository.id == repository)
+        {
             line.report(&mut self.store, report, now);
         }
     }
@@ -165,8 +171,16 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
     /// Errors: [`AskError::NoRepository`], [`AskError::WhichRepository`].
     pub fn line_named(&self, name: Option<&str>) -> Result<usize, AskError> {
         let known = || {
-            let names: Vec<&str> = self.lines.iter().map(|line| line.repository.name.as_str()).collect();
-            if names.is_empty() { "none; `gantry init --repo PATH` adds one".to_owned() } else { names.join(", ") }
+            let names: Vec<&str> = self
+                .lines
+                .iter()
+                .map(|line| line.repository.name.as_str())
+                .collect();
+            if names.is_empty() {
+                "none; `gantry init --repo PATH` adds one".to_owned()
+            } else {
+                names.join(", ")
+            }
         };
         match name {
             Some(name) => self
@@ -188,7 +202,10 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
 
     fn line_of(&mut self, change: &Change) -> Result<(&mut Store, &mut Line<F, B>), AskError> {
         let id = change.id;
-        let line = self.lines.iter_mut().find(|line| line.repository.id == change.repository);
+        let line = self
+            .lines
+            .iter_mut()
+            .find(|line| line.repository.id == change.repository);
         let line = line.ok_or(AskError::NoChange(id))?;
         Ok((&mut self.store, line))
     }
@@ -212,7 +229,9 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
         }
         let head = find_head(line, &request)?;
         let alive = store.load_alive_changes(repository)?;
-        let known = alive.iter().find(|c| c.branch == request.branch && c.source == request.source);
+        let known = alive
+            .iter()
+            .find(|c| c.branch == request.branch && c.source == request.source);
         check_after(store, &alive, known.map(|change| change.id), &request)?;
         let (subject, author) = line.forge().subject_and_author(head)?;
         if let Some(known) = known {
@@ -221,8 +240,15 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
         if alive.len() >= OPEN_CHANGES_MAX {
             return Err(AskError::TooMany);
         }
-        let title = request.title.filter(|title| !title.trim().is_empty()).unwrap_or(subject);
-        let title = if title.is_empty() { request.branch.to_string() } else { title };
+        let title = request
+            .title
+            .filter(|title| !title.trim().is_empty())
+            .unwrap_or(subject);
+        let title = if title.is_empty() {
+            request.branch.to_string()
+        } else {
+            title
+        };
         let change = store.insert_change(NewChange {
             id: None,
             repository,
@@ -245,7 +271,13 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
     ///
     /// Errors: [`AskError::NotNow`] if it has landed, is landing, or was cancelled.
     pub fn cancel(&mut self, id: ChangeId, now: Timestamp) -> Result<Change, AskError> {
-        self.step(id, ChangeEvent::Cancel(CancelReason::ByHand), FactKind::ChangeCancelled, "cancelled by hand", now)
+        self.step(
+            id,
+            ChangeEvent::Cancel(CancelReason::ByHand),
+            FactKind::ChangeCancelled,
+            "cancelled by hand",
+            now,
+        )
     }
 
     /// Holds a change with a person's reason.
@@ -254,20 +286,37 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
     pub fn hold(&mut self, id: ChangeId, reason: &str, now: Timestamp) -> Result<Change, AskError> {
         let text = one_line(reason, REASON_CHARS_MAX);
         let event = ChangeEvent::Hold(HoldReason::ByHand { text: text.clone() });
-        self.step(id, event, FactKind::ChangeHeld, &format!("held by hand: {text}"), now)
+        self.step(
+            id,
+            event,
+            FactKind::ChangeHeld,
+            &format!("held by hand: {text}"),
+            now,
+        )
     }
 
     /// Lets a held change go on, or a bounced one be tried again.
     ///
     /// Errors: [`AskError::NotNow`].
     pub fn release(&mut self, id: ChangeId, now: Timestamp) -> Result<Change, AskError> {
-        self.step(id, ChangeEvent::Release, FactKind::ChangeReleased, "released by hand", now)
+        self.step(
+            id,
+            ChangeEvent::Release,
+            FactKind::ChangeReleased,
+            "released by hand",
+            now,
+        )
     }
 
     /// Changes how urgent a change is.
     ///
     /// Errors: [`AskError::NotNow`] if it has ended.
-    pub fn set_priority(&mut self, id: ChangeId, priority: Priority, now: Timestamp) -> Result<Change, AskError> {
+    pub fn set_priority(
+        &mut self,
+        id: ChangeId,
+        priority: Priority,
+        now: Timestamp,
+    ) -> Result<Change, AskError> {
         let mut change = self.change(id)?;
         if change.state.is_terminal() {
             return Err(not_now(&change));
@@ -284,7 +333,9 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
     /// Errors: [`AskError::Store`].
     pub fn freeze(&mut self, at: usize, freeze: Freeze) -> Result<(), AskError> {
         let line = &mut self.lines[at];
-        let what = freeze.below.map_or("everything".to_owned(), |below| format!("what is below {}", below.as_str()));
+        let what = freeze.below.map_or("everything".to_owned(), |below| {
+            format!("what is below {}", below.as_str())
+        });
         let fact = Fact {
             at: freeze.since,
             kind: FactKind::QueueFrozen,
@@ -338,10 +389,14 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
         now: Timestamp,
     ) -> Result<Change, AskError> {
         let mut change = self.change(id)?;
-        if event == ChangeEvent::Release && matches!(change.state, ChangeState::Held(HoldReason::SilentRevert { .. })) {
+        if event == ChangeEvent::Release
+            && matches!(change.state, ChangeState::Held(HoldReason::SilentRevert { .. }))
+        {
             change.waived = Some(change.head);
         }
-        change.take(event, now).map_err(|IllegalTransition { .. }| not_now_of(&self.store, id))?;
+        change
+            .take(event, now)
+            .map_err(|IllegalTransition { .. }| not_now_of(&self.store, id))?;
         let (store, line) = self.line_of(&change)?;
         save_one(line, store, &change, kind, text, now)?;
         self.change(id)
@@ -361,11 +416,17 @@ fn not_now(change: &Change) -> AskError {
         change: change.id,
         state: change.state.as_str(),
         why: match change.state {
-            ChangeState::Landing { .. } => "its landing has begun and cannot be taken back; wait a moment and look again",
+            ChangeState::Landing { .. } => {
+                "its landing has begun and cannot be taken back; wait a moment and look again"
+            }
             ChangeState::Landed(_) => "it is on the target; to take it out, offer a change that reverts it",
             ChangeState::Cancelled(_) => "it was taken out; offer the branch again",
-            ChangeState::Held(_) | ChangeState::Bounced(_) => "it waits for a person already; release or cancel it",
-            ChangeState::Open | ChangeState::Queued | ChangeState::Testing => "it goes on by itself; hold or cancel it",
+            ChangeState::Held(_) | ChangeState::Bounced(_) => {
+                "it waits for a person already; release or cancel it"
+            }
+            ChangeState::Open | ChangeState::Queued | ChangeState::Testing => {
+                "it goes on by itself; hold or cancel it"
+            }
         },
     }
 }
@@ -394,7 +455,10 @@ fn save_one<F: Forge, B: Boxes>(
     Ok(())
 }
 
-fn find_head<F: Forge, B: Boxes>(line: &mut Line<F, B>, request: &OfferRequest) -> Result<CommitId, AskError> {
+fn find_head<F: Forge, B: Boxes>(
+    line: &mut Line<F, B>,
+    request: &OfferRequest,
+) -> Result<CommitId, AskError> {
     let repository = line.repository.path.clone();
     let missing = || AskError::NoBranch {
         branch: request.branch.to_string(),
@@ -403,7 +467,12 @@ fn find_head<F: Forge, B: Boxes>(line: &mut Line<F, B>, request: &OfferRequest) 
     match request.source {
         Source::Topic => request.head.ok_or_else(missing),
         Source::Branch => {
-            let actual = line.forge().branches()?.get(&request.branch).copied().ok_or_else(missing)?;
+            let actual = line
+                .forge()
+                .branches()?
+                .get(&request.branch)
+                .copied()
+                .ok_or_else(missing)?;
             match request.head {
                 Some(expected) if expected != actual => Err(AskError::HeadMoved {
                     branch: request.branch.to_string(),
@@ -425,7 +494,10 @@ fn check_after(
 ) -> Result<(), AskError> {
     for id in &request.after {
         let prerequisite = store.load_change(*id)?.ok_or(AskError::NoChange(*id))?;
-        if matches!(prerequisite.state, ChangeState::Cancelled(_) | ChangeState::Bounced(_)) {
+        if matches!(
+            prerequisite.state,
+            ChangeState::Cancelled(_) | ChangeState::Bounced(_)
+        ) {
             return Err(AskError::AfterEnded(*id));
         }
     }
@@ -439,11 +511,18 @@ fn check_after(
             after: change.after.clone(),
         })
         .collect();
-    let before = alive.iter().find(|change| change.id == this).map(|change| change.after.clone());
+    let before = alive
+        .iter()
+        .find(|change| change.id == this)
+        .map(|change| change.after.clone());
     entries.push(Entry {
         change: this,
         priority: Priority::Normal,
-        after: before.into_iter().flatten().chain(request.after.iter().copied()).collect(),
+        after: before
+            .into_iter()
+            .flatten()
+            .chain(request.after.iter().copied())
+            .collect(),
     });
     plan_order(&entries)?;
     Ok(())
@@ -461,9 +540,11 @@ fn renew<F: Forge, B: Boxes>(
     let mut next = known.clone();
     if head != known.head {
         next.head = head;
-        next.take(ChangeEvent::NewHead, now).map_err(|_| not_now(&known))?;
+        next.take(ChangeEvent::NewHead, now)
+            .map_err(|_| not_now(&known))?;
     } else if matches!(known.state, ChangeState::Bounced(_)) {
-        next.take(ChangeEvent::Release, now).map_err(|_| not_now(&known))?;
+        next.take(ChangeEvent::Release, now)
+            .map_err(|_| not_now(&known))?;
     }
     if let Some(title) = &request.title {
         next.title = one_line(title, TITLE_CHARS_MAX);
@@ -484,7 +565,10 @@ fn renew<F: Forge, B: Boxes>(
     let (kind, text) = if head == known.head {
         (FactKind::ChangeOffered, "offered again".to_owned())
     } else {
-        (FactKind::ChangeHeadMoved, format!("{} moved to {}", known.branch, head.short()))
+        (
+            FactKind::ChangeHeadMoved,
+            format!("{} moved to {}", known.branch, head.short()),
+        )
     };
     save_one(line, store, &next, kind, &text, now)?;
     store.load_change(known.id)?.ok_or(AskError::NoChange(known.id))
@@ -492,7 +576,10 @@ fn renew<F: Forge, B: Boxes>(
 
 /// Makes one line of a person's text: control characters become spaces, too long a text ends with an ellipsis.
 fn one_line(text: &str, most: usize) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let clean = clean.trim();
     if clean.chars().count() <= most {
         return clean.to_owned();

@@ -83,6 +83,8 @@ pub trait Forge {
     fn replay(&mut self, base: CommitId, members: &[Member], method: Method) -> Result<Replay, GitError>;
     /// Tells whether `a` is reachable from `b`.
     fn is_ancestor(&mut self, a: CommitId, b: CommitId) -> Result<bool, GitError>;
+    /// Returns the first parent of a commit, if it has one.
+    fn first_parent(&mut self, commit: CommitId) -> Result<Option<CommitId>, GitError>;
     /// Returns the tree of a commit.
     fn tree_of(&mut self, commit: CommitId) -> Result<TreeId, GitError>;
     /// Says how each of these stands to the tip, in the order given.

@@ -59,6 +59,10 @@ impl Forge for GitForge {
         self.repository.is_ancestor(a, b)
     }
 
+    fn first_parent(&mut self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+        self.repository.first_parent(commit)
+    }
+
     fn tree_of(&mut self, commit: CommitId) -> Result<TreeId, GitError> {
         self.repository.tree_of(commit)
     }
@@ -111,7 +115,11 @@ impl Forge for GitForge {
             if now == commit {
                 return Ok(());
             }
-            if self.repository.compare_and_swap(name, now, commit, "gantry: pin")? == Swap::Moved {
+            if self
+                .repository
+                .compare_and_swap(name, now, commit, "gantry: pin")?
+                == Swap::Moved
+            {
                 return Ok(());
             }
         }
@@ -183,7 +191,10 @@ fn common(a: Option<&Paths>, b: Option<&Paths>) -> Vec<String> {
     let (Some(a), Some(b)) = (a, b) else {
         return Vec::new();
     };
-    a.iter().filter(|path| b.binary_search(path).is_ok()).map(|path| shown(path)).collect()
+    a.iter()
+        .filter(|path| b.binary_search(path).is_ok())
+        .map(|path| shown(path))
+        .collect()
 }
 
 /// A path as people can read it: what is not printable is written as an escape, as Git itself does.

@@ -137,7 +137,11 @@ impl Verdict {
             order: BuildOrder {
                 repository,
                 base: self.base.parse().ok()?,
-                purpose: if members.is_empty() { Purpose::Control } else { Purpose::Land },
+                purpose: if members.is_empty() {
+                    Purpose::Control
+                } else {
+                    Purpose::Land
+                },
                 members,
                 candidate: self.candidate.parse().ok()?,
                 tree: self.tree.parse().ok()?,
@@ -253,7 +257,11 @@ impl Offer {
     /// Reads a change back.
     ///
     /// Errors: the field that cannot be read.
-    pub fn restore(&self, id: ChangeId, repository: RepositoryId) -> Result<gantry_store::NewChange, &'static str> {
+    pub fn restore(
+        &self,
+        id: ChangeId,
+        repository: RepositoryId,
+    ) -> Result<gantry_store::NewChange, &'static str> {
         Ok(gantry_store::NewChange {
             id: Some(id),
             repository,

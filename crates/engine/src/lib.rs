@@ -1,5 +1,6 @@
 //! The loop of the factory: load, decide, save, act, record. Knows no HTTP and no terminal.
 
+pub mod audit;
 pub mod boxes;
 pub mod event_loop;
 pub mod explain;

@@ -40,7 +40,10 @@ pub fn rebuild<F: Forge>(
         true
     })?;
     for (name, note) in forge.own_refs(CHANGES)? {
-        let Some(id) = name.strip_prefix(CHANGES).and_then(|text| text.parse::<ChangeId>().ok()) else {
+        let Some(id) = name
+            .strip_prefix(CHANGES)
+            .and_then(|text| text.parse::<ChangeId>().ok())
+        else {
             continue;
         };
         match serde_json::from_str::<Offer>(&forge.read_note(note)?) {
@@ -62,7 +65,9 @@ pub fn rebuild<F: Forge>(
         match offer.restore(id, repository.id) {
             Ok(mut change) => {
                 // Prerequisites that were lost for good cannot be named by a row.
-                change.after.retain(|after| matches!(store.load_change(*after), Ok(Some(_))));
+                change
+                    .after
+                    .retain(|after| matches!(store.load_change(*after), Ok(Some(_))));
                 store.insert_change(change)?;
                 taken += 1;
             }
@@ -76,7 +81,10 @@ pub fn rebuild<F: Forge>(
             repository: repository.id,
             change: None,
             build: None,
-            text: format!("{taken} changes were taken over from the refs of {}", repository.path),
+            text: format!(
+                "{taken} changes were taken over from the refs of {}",
+                repository.path
+            ),
             evidence: unreadable,
         };
         store.save_repository(repository, &[fact])?;

@@ -98,11 +98,14 @@ impl Boxes for BoxRunner {
             logs: self.logs.clone(),
             control: control.clone(),
         };
-        let started = std::thread::Builder::new().name(build.to_string()).spawn(move || {
-            let report = catch_unwind(AssertUnwindSafe(|| job.run(&order)))
-                .unwrap_or_else(|_| trouble(build, "the thread of the build panicked; see the daemon's log"));
-            tell(BoxNews::Ended(report));
-        });
+        let started = std::thread::Builder::new()
+            .name(build.to_string())
+            .spawn(move || {
+                let report = catch_unwind(AssertUnwindSafe(|| job.run(&order))).unwrap_or_else(|_| {
+                    trouble(build, "the thread of the build panicked; see the daemon's log")
+                });
+                tell(BoxNews::Ended(report));
+            });
         match started {
             Ok(thread) => {
                 self.running.insert(build, Running { control, thread });
@@ -131,7 +134,9 @@ impl Boxes for BoxRunner {
     }
 
     fn is_doomed(&self, build: BuildId) -> bool {
-        self.running.get(&build).is_some_and(|running| running.control.is_doomed())
+        self.running
+            .get(&build)
+            .is_some_and(|running| running.control.is_doomed())
     }
 }
 
@@ -184,7 +189,11 @@ impl Job {
             && let Err(error) = std::fs::create_dir_all(folder)
         {
             let full = error.kind() == std::io::ErrorKind::StorageFull;
-            let trouble = if full { Trouble::OutOfDisk } else { Trouble::CouldNotStart };
+            let trouble = if full {
+                Trouble::OutOfDisk
+            } else {
+                Trouble::CouldNotStart
+            };
             return CheckRun {
                 name: check.name.clone(),
                 ending: Ending::Trouble(trouble),
@@ -240,9 +249,10 @@ fn words(ending: &SandboxEnding, limit: Duration) -> (Ending, String) {
         SandboxEnding::Exited { code } => (Ending::Failed, format!("failed (exit {code})")),
         SandboxEnding::Signalled { signal } => (Ending::Failed, format!("was ended by signal {signal}")),
         SandboxEnding::Refused(why) => (Ending::Failed, format!("could not be checked out: {why}")),
-        SandboxEnding::TimedOut => {
-            (Ending::TimedOut, format!("ran longer than its limit of {} s", limit.as_secs_f64()))
-        }
+        SandboxEnding::TimedOut => (
+            Ending::TimedOut,
+            format!("ran longer than its limit of {} s", limit.as_secs_f64()),
+        ),
         SandboxEnding::Cancelled => (Ending::Cancelled, "was ended early".into()),
         SandboxEnding::Trouble(trouble, why) => (Ending::Trouble(*trouble), why.clone()),
     }

@@ -42,7 +42,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     match engine.reap() {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "ended boxes that an earlier daemon left"),
-        Err(error) => tracing::warn!(error = gantry_engine::line::chain(&error), "an old box cannot be cleared"),
+        Err(error) => tracing::warn!(
+            error = gantry_engine::line::chain(&error),
+            "an old box cannot be cleared"
+        ),
     }
     let wiring = Arc::new(Wiring {
         data: data.clone(),
@@ -69,16 +72,18 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         }
     }
     let (recorded, watching) = watch::channel(0);
-    let thread = std::thread::Builder::new().name("factory".into()).spawn(move || {
-        let publish = |sequence| {
-            recorded.send_if_modified(|last| std::mem::replace(last, sequence) != sequence);
-        };
-        let mut factory = event_loop::run(factory, &messages, clock::now, publish);
-        let (_, lines) = factory.parts();
-        for line in lines.iter_mut() {
-            line.boxes().stop();
-        }
-    })?;
+    let thread = std::thread::Builder::new()
+        .name("factory".into())
+        .spawn(move || {
+            let publish = |sequence| {
+                recorded.send_if_modified(|last| std::mem::replace(last, sequence) != sequence);
+            };
+            let mut factory = event_loop::run(factory, &messages, clock::now, publish);
+            let (_, lines) = factory.parts();
+            for line in lines.iter_mut() {
+                line.boxes().stop();
+            }
+        })?;
     let (stop, stopping) = watch::channel(false);
     let app = App {
         sender: sender.clone(),
@@ -95,7 +100,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .block_on(serve(app, &data, options.listen, stopping));
     // If the thread has ended already nobody is left to be told.
     drop(sender.send(Message::Stop));
-    thread.join().map_err(|_| anyhow!("the factory's thread panicked; see the log above"))?;
+    thread
+        .join()
+        .map_err(|_| anyhow!("the factory's thread panicked; see the log above"))?;
     served
 }
 
@@ -111,9 +118,14 @@ async fn serve(
         None => None,
         Some(address) => {
             let token = data.token()?;
-            let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}"))?;
             tracing::info!(address = %listener.local_addr()?, "listening; the token is in {}", data.root().join("token").display());
-            std::fs::write(data.root().join("address"), format!("{}\n", listener.local_addr()?))?;
+            std::fs::write(
+                data.root().join("address"),
+                format!("{}\n", listener.local_addr()?),
+            )?;
             Some((listener, token))
         }
     };
@@ -127,8 +139,8 @@ async fn serve(
         wait_for_signal().await;
         drop(stop.send(true));
     });
-    let local_server = axum::serve(local, router(app.clone(), false))
-        .with_graceful_shutdown(stopped(stopping.clone()));
+    let local_server =
+        axum::serve(local, router(app.clone(), false)).with_graceful_shutdown(stopped(stopping.clone()));
     let remote_server = async {
         if let Some((listener, token)) = remote {
             let guarded = App {
@@ -167,7 +179,10 @@ fn bind_local(socket: &PathBuf) -> anyhow::Result<UnixListener> {
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(socket).with_context(|| {
-        format!("cannot make the socket {} (its path may have at most 107 bytes)", socket.display())
+        format!(
+            "cannot make the socket {} (its path may have at most 107 bytes)",
+            socket.display()
+        )
     })?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
@@ -175,7 +190,9 @@ fn bind_local(socket: &PathBuf) -> anyhow::Result<UnixListener> {
 
 async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         tracing::warn!("signals cannot be caught: stop the daemon with `gantry down`");
         return std::future::pending().await;
     };
@@ -183,4 +200,25 @@ async fn wait_for_signal() {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// Adds a repository while no daemon runs.
+///
+/// Errors: as [`run`] for the lock, the database and the repository.
+pub fn add_offline(data: &DataDir, body: &RepositoryBody) -> anyhow::Result<serde_json::Value> {
+    data.create()?;
+    let _lock = data.lock()?;
+    let entry = std::env::current_exe().context("cannot tell where this program is")?;
+    let wiring = Wiring {
+        data: data.clone(),
+        engine: Arc::new(NativeEngine::new(entry, data.boxes())),
+    };
+    let wanted = wiring.plan_repository(body)?;
+    let mut store = Store::open(&data.database())
+        .with_context(|| format!("cannot open the database {}", data.database().display()))?;
+    let repository = wiring.add(&mut store, &wanted, clock::now())?;
+    if repository.served {
+        wiring.prepare_served(&repository)?;
+    }
+    Ok(crate::web::dto::repository(&repository))
 }

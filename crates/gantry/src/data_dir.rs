@@ -25,7 +25,11 @@ impl DataDir {
     ///
     /// Errors: no place is known at all.
     pub fn find(said: Option<&Path>) -> anyhow::Result<Self> {
-        let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let root = said
             .map(Path::to_owned)
             .or_else(|| home("GANTRY_HOME"))
@@ -99,7 +103,8 @@ impl DataDir {
             Ok(locked) => locked,
             Err((mut file, _)) => {
                 let mut holder = String::new();
-                file.read_to_string(&mut holder).with_context(|| format!("cannot read {}", path.display()))?;
+                file.read_to_string(&mut holder)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
                 return Err(anyhow!(
                     "another gantry ({}) runs in {}; stop it with `gantry down`",
                     holder.trim(),
@@ -150,7 +155,10 @@ mod tests {
         let data = DataDir::find(Some(folder.path())).expect("a path");
         let held = data.lock().expect("free");
         let refused = data.lock().expect_err("held").to_string();
-        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        assert!(
+            refused.contains(&format!("process {}", std::process::id())),
+            "{refused}"
+        );
         drop(held);
         data.lock().expect("free again");
     }
@@ -161,7 +169,10 @@ mod tests {
         let data = DataDir::find(Some(folder.path())).expect("a path");
         let token = data.token().expect("made");
         assert_eq!(data.token().expect("read"), token);
-        let mode = std::fs::metadata(folder.path().join("token")).expect("there").permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("token"))
+            .expect("there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -34,10 +34,22 @@ pub const TABLE: [(ExitCode, u8, &str); 9] = [
     (ExitCode::Usage, 2, "the command line is wrong"),
     (ExitCode::NoDaemon, 3, "no daemon answers for the data directory"),
     (ExitCode::NotFound, 4, "what was named does not exist"),
-    (ExitCode::Conflict, 5, "its state does not allow it, or somebody else was faster"),
+    (
+        ExitCode::Conflict,
+        5,
+        "its state does not allow it, or somebody else was faster",
+    ),
     (ExitCode::TimedOut, 6, "the time given ran out"),
-    (ExitCode::Untested, 7, "the audit found a landing that was not tested"),
-    (ExitCode::Trouble, 8, "something is in the way: the disk, the repository, a lock"),
+    (
+        ExitCode::Untested,
+        7,
+        "the audit found a landing that was not tested",
+    ),
+    (
+        ExitCode::Trouble,
+        8,
+        "something is in the way: the disk, the repository, a lock",
+    ),
 ];
 
 impl ExitCode {
@@ -84,7 +96,11 @@ mod tests {
     fn every_number_is_given_once() {
         for (index, row) in TABLE.iter().enumerate() {
             assert_eq!(row.0.number(), row.1);
-            assert!(TABLE[..index].iter().all(|other| other.1 != row.1 && other.0 != row.0));
+            assert!(
+                TABLE[..index]
+                    .iter()
+                    .all(|other| other.1 != row.1 && other.0 != row.0)
+            );
         }
     }
 }

@@ -1,2 +1,30 @@
-//! The program.
-fn main() {}
+//! gantry: the daemon and every command.
+
+mod cli;
+mod daemon;
+mod data_dir;
+mod exit_code;
+mod web;
+mod wiring;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Boxes are started by running this program again: that has to come before anything else, threads above all.
+    gantry_adapters::engine::native::enter_if_asked();
+    match cli::run() {
+        Ok(code) => ExitCode::from(code.number()),
+        Err(coded) => {
+            // A reader that went away (`| head`) is no reason to complain.
+            let broken = coded.error.chain().any(|cause| {
+                cause
+                    .downcast_ref::<std::io::Error>()
+                    .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+            });
+            if !broken {
+                eprintln!("gantry: {:#}", coded.error);
+            }
+            ExitCode::from(coded.code.number())
+        }
+    }
+}

@@ -55,24 +55,41 @@ impl Wiring {
     /// Errors: it cannot be opened, has no such branch, or its name cannot be used.
     pub fn plan_repository(&self, body: &RepositoryBody) -> anyhow::Result<Wanted> {
         let given = std::path::absolute(&body.path).with_context(|| format!("cannot use {}", body.path))?;
-        let repository = GitRepository::open(&given)
-            .map_err(|_| anyhow!("{} is no Git repository; give the folder that holds .git, or a bare one", given.display()))?;
+        let repository = GitRepository::open(&given).map_err(|_| {
+            anyhow!(
+                "{} is no Git repository; give the folder that holds .git, or a bare one",
+                given.display()
+            )
+        })?;
         let storage = repository.common_directory();
         let target = BranchName::parse(body.target.as_deref().unwrap_or("main"))?;
         if repository.tip(&target)?.is_none() {
-            bail!("{} has no branch {target}; name the protected branch with --target", given.display());
+            bail!(
+                "{} has no branch {target}; name the protected branch with --target",
+                given.display()
+            );
         }
-        let folder = given.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let name = body.name.clone().unwrap_or_else(|| folder.trim_end_matches(".git").to_owned());
+        let folder = given
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name = body
+            .name
+            .clone()
+            .unwrap_or_else(|| folder.trim_end_matches(".git").to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) || name.starts_with(['.', '-']) {
-            bail!("{name:?} cannot name a repository: use letters, digits, dashes, dots and underscores (--name)");
+            bail!(
+                "{name:?} cannot name a repository: use letters, digits, dashes, dots and underscores (--name)"
+            );
         }
         if storage.to_str().is_none() {
             bail!("the path {} is not UTF-8; move the repository", storage.display());
         }
         let (path, serve_from) = if body.serve {
-            (self.data.repositories().join(format!("{name}.git")), Some(storage))
+            (
+                self.data.repositories().join(format!("{name}.git")),
+                Some(storage),
+            )
         } else {
             (storage, None)
         };
@@ -94,7 +111,10 @@ impl Wiring {
             return Ok(found.clone());
         }
         if known.iter().any(|repository| repository.name == wanted.name) {
-            bail!("a repository named {:?} is there already; give another with --name", wanted.name);
+            bail!(
+                "a repository named {:?} is there already; give another with --name",
+                wanted.name
+            );
         }
         if let Some(from) = &wanted.serve_from {
             // A copy that is there was made by an earlier try, or outlived the database: it is used as it is.
@@ -107,8 +127,12 @@ impl Wiring {
                 std::fs::rename(&partial, &wanted.path)?;
             }
         }
-        let path = wanted.path.to_str().ok_or_else(|| anyhow!("the path is not UTF-8"))?;
-        let repository = store.insert_repository(&wanted.name, path, &wanted.target, wanted.serve_from.is_some())?;
+        let path = wanted
+            .path
+            .to_str()
+            .ok_or_else(|| anyhow!("the path is not UTF-8"))?;
+        let repository =
+            store.insert_repository(&wanted.name, path, &wanted.target, wanted.serve_from.is_some())?;
         let fact = Fact {
             at: now,
             kind: FactKind::RepositoryAdded,
@@ -127,11 +151,14 @@ impl Wiring {
     /// Opens the line of a repository.
     ///
     /// Errors: the repository cannot be opened, or its hook cannot be written.
-    pub fn open_line(&self, repository: Repository, sender: &Sender) -> anyhow::Result<Line<GitForge, BoxRunner>> {
+    pub fn open_line(
+        &self,
+        repository: Repository,
+        sender: &Sender,
+    ) -> anyhow::Result<Line<GitForge, BoxRunner>> {
         let path = PathBuf::from(&repository.path);
         if repository.served {
-            GitProgram::at(&path).configure_served()?;
-            self.write_hook(&path)?;
+            self.prepare_served(&repository)?;
         }
         let forge = GitForge::open(&path, repository.target.clone())?;
         let (id, sender) = (repository.id, sender.clone());
@@ -141,6 +168,15 @@ impl Wiring {
         });
         let runner = BoxRunner::new(Arc::clone(&self.engine), path, self.data.logs(), tell);
         Ok(Line::new(repository, forge, runner, default_slots()))
+    }
+
+    /// Sets a repository of gantry's own up for offers by push; twice is the same as once.
+    ///
+    /// Errors: its configuration or its hook cannot be written.
+    pub fn prepare_served(&self, repository: &Repository) -> anyhow::Result<()> {
+        let path = Path::new(&repository.path);
+        GitProgram::at(path).configure_served()?;
+        self.write_hook(path)
     }
 
     /// Writes the hook that takes offers by push; it starts this very program.
@@ -163,7 +199,9 @@ impl Wiring {
 
 /// Writes a path as one word of a shell.
 fn quoted(path: &Path) -> anyhow::Result<String> {
-    let text = path.to_str().ok_or_else(|| anyhow!("the path {} is not UTF-8", path.display()))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| anyhow!("the path {} is not UTF-8", path.display()))?;
     Ok(format!("'{}'", text.replace('\'', "'\\''")))
 }
 
@@ -171,7 +209,10 @@ fn quoted(path: &Path) -> anyhow::Result<String> {
 pub fn default_slots() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("MemTotal:"))?
+            .to_owned();
         line.split_whitespace().nth(1)?.parse::<usize>().ok()
     });
     let by_memory = memory.map_or(cores, |kib| (kib / (2 * 1024 * 1024)).max(1));

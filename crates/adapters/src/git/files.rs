@@ -131,6 +131,14 @@ impl GitRepository {
         self.ref_target(name)
     }
 
+    /// Returns the first parent of a commit, if it has one.
+    ///
+    /// Errors: [`GitError::Object`].
+    pub fn first_parent(&self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+        let parts = self.commit(object_id(commit))?;
+        Ok(parts.parents.first().map(|parent| commit_id(*parent)))
+    }
+
     /// Returns the directory that holds objects and refs: the repository itself if bare, else its `.git`; of a
     /// linked work tree, that of the main one.
     #[must_use]

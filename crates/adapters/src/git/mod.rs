@@ -24,6 +24,7 @@ mod serve;
 mod tests;
 mod text;
 
+pub(crate) use checkout::CheckoutError;
 pub use error::GitError;
 pub use files::FileAt;
 pub use journal::Entry;
@@ -33,4 +34,3 @@ pub use radar::{OpenHead, Radar, Standing, Verdict};
 pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;
-pub(crate) use checkout::CheckoutError;

@@ -53,10 +53,14 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         let learnt = self.learn(store)?;
         let tree = self.forge.tree_of(scene.tip)?;
-        let passed = store.find_passed(self.repository.id, tree, digest, &sandbox)?.is_some();
-        let control_failed = builds
-            .iter()
-            .any(|b| b.members.is_empty() && b.on_tip && matches!(b.progress, gantry_core::queue::planner::BuildProgress::Failed));
+        let passed = store
+            .find_passed(self.repository.id, tree, digest, &sandbox)?
+            .is_some();
+        let control_failed = builds.iter().any(|b| {
+            b.members.is_empty()
+                && b.on_tip
+                && matches!(b.progress, gantry_core::queue::planner::BuildProgress::Failed)
+        });
         let view = QueueView {
             now: scene.now,
             items: &items,
@@ -79,7 +83,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             let mut fact = self.fact(
                 FactKind::BaseBroken,
                 scene.now,
-                format!("the checks fail on {} itself: nobody is blamed until it is mended", scene.tip.short()),
+                format!(
+                    "the checks fail on {} itself: nobody is blamed until it is mended",
+                    scene.tip.short()
+                ),
             );
             fact.build = Some(build);
             store.save_repository(&self.repository, &[fact])?;
@@ -228,7 +235,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         };
         let sandbox = self.boxes.identity();
         let reuses = match purpose {
-            Purpose::Land | Purpose::Split => store.find_passed(self.repository.id, tree, digest, &sandbox)?,
+            Purpose::Land | Purpose::Split => {
+                store.find_passed(self.repository.id, tree, digest, &sandbox)?
+            }
             Purpose::Retry | Purpose::Control => None,
         };
         let order = BuildOrder {
@@ -277,11 +286,17 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         let (candidate, reuses) = (order.candidate, order.reuses);
         let names: Vec<String> = order.members.iter().map(|m| m.change.to_string()).collect();
-        let what = if names.is_empty() { "the target itself".to_owned() } else { names.join(", ") };
+        let what = if names.is_empty() {
+            "the target itself".to_owned()
+        } else {
+            names.join(", ")
+        };
         let (repository, now) = (self.repository.id, scene.now);
         let saved = store.insert_build(order, &testing, |id| {
             let text = match reuses {
-                Some(earlier) => format!("{id} of {what} takes over the verdict of {earlier} on the same tree"),
+                Some(earlier) => {
+                    format!("{id} of {what} takes over the verdict of {earlier} on the same tree")
+                }
                 None => format!("{id} tests {what}"),
             };
             vec![gantry_core::event::Fact {
@@ -297,7 +312,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let Some(mut build) = saved else {
             return Ok(true);
         };
-        self.forge.ensure_ref(&format!("{CANDIDATES}{}", build.id), Some(candidate))?;
+        self.forge
+            .ensure_ref(&format!("{CANDIDATES}{}", build.id), Some(candidate))?;
         if reuses.is_some() {
             return Ok(true);
         }
@@ -328,7 +344,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let mut with = None;
         for other in parts[..at].iter().rev() {
             let pair = [other.clone(), this.clone()];
-            if matches!(self.forge.replay(scene.tip, &pair, gate.method)?, Replay::Conflict { .. }) {
+            if matches!(
+                self.forge.replay(scene.tip, &pair, gate.method)?,
+                Replay::Conflict { .. }
+            ) {
                 with = Some(other.head);
                 break;
             }
@@ -337,7 +356,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let with = with.or_else(|| parts[..at].last().map(|part| part.head));
         match with {
             Some(with) => {
-                self.memory.conflicts.insert((with.min(this.head), with.max(this.head)));
+                self.memory
+                    .conflicts
+                    .insert((with.min(this.head), with.max(this.head)));
             }
             // Alone on the tip it conflicts when replayed commit by commit, though its end result merges.
             None => {
@@ -360,8 +381,13 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     ) -> Result<bool, LineError> {
         let mut found = false;
         for part in parts {
-            if let Err(trouble) = self.forge.replay(scene.tip, std::slice::from_ref(part), gate.method) {
-                self.memory.troubled.insert(part.change, (part.head, super::chain(&trouble)));
+            if let Err(trouble) = self
+                .forge
+                .replay(scene.tip, std::slice::from_ref(part), gate.method)
+            {
+                self.memory
+                    .troubled
+                    .insert(part.change, (part.head, super::chain(&trouble)));
                 found = true;
             }
         }
@@ -397,14 +423,15 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         let number = build.id.number();
         let mut found = false;
-        self.forge.read_journal(&mut |text| match serde_json::from_str(text) {
-            Ok(Entry::Verdict(verdict)) => {
-                found |= verdict.build == number && verdict.ending == "passed";
-                // Verdicts come in nearly the order of their builds; far below there is nothing to find.
-                !found && verdict.build + 1_000 > number
-            }
-            Ok(_) | Err(_) => true,
-        })?;
+        self.forge
+            .read_journal(&mut |text| match serde_json::from_str(text) {
+                Ok(Entry::Verdict(verdict)) => {
+                    found |= verdict.build == number && verdict.ending == "passed";
+                    // Verdicts come in nearly the order of their builds; far below there is nothing to find.
+                    !found && verdict.build + 1_000 > number
+                }
+                Ok(_) | Err(_) => true,
+            })?;
         if !found {
             let at = build.ended_at.unwrap_or(build.order.prepared_at);
             let verdict = Verdict::of(build, "passed", at.as_millis());
@@ -415,7 +442,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 
     /// Finishes every landing whose intent is stored, by what the target is now.
-    pub(super) fn settle_landings(&mut self, store: &mut Store, scene: &mut Scene) -> Result<bool, LineError> {
+    pub(super) fn settle_landings(
+        &mut self,
+        store: &mut Store,
+        scene: &mut Scene,
+    ) -> Result<bool, LineError> {
         let mut wrote = false;
         for (id, changes) in scene.landings() {
             let build = store.load_build(id)?;
@@ -426,7 +457,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             };
             let candidate = build.order.candidate;
             let stale = build.order.members.iter().any(|member| {
-                changes.iter().any(|change| change.id == member.change && change.head != member.head)
+                changes
+                    .iter()
+                    .any(|change| change.id == member.change && change.head != member.head)
             });
             if !self.forge.is_ancestor(candidate, scene.tip)? {
                 if stale || !self.forge.is_ancestor(scene.tip, candidate)? {
@@ -446,7 +479,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         Ok(wrote)
     }
 
-    fn lose_landing(&mut self, store: &mut Store, scene: &Scene, changes: &[Change]) -> Result<bool, LineError> {
+    fn lose_landing(
+        &mut self,
+        store: &mut Store,
+        scene: &Scene,
+        changes: &[Change],
+    ) -> Result<bool, LineError> {
         let mut moved = Vec::new();
         for change in changes {
             let mut next = change.clone();
@@ -469,8 +507,18 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 continue;
             };
             let mut next = change.clone();
-            next.take(ChangeEvent::LandingSeen { commit: member.commit }, scene.now)?;
-            let text = format!("{:?} landed on {} as {}", change.title, self.repository.target, member.commit.short());
+            next.take(
+                ChangeEvent::LandingSeen {
+                    commit: member.commit,
+                },
+                scene.now,
+            )?;
+            let text = format!(
+                "{:?} landed on {} as {}",
+                change.title,
+                self.repository.target,
+                member.commit.short()
+            );
             let mut fact = self.fact_of(change, FactKind::ChangeLanded, scene.now, text);
             fact.build = Some(build.id);
             facts.push(fact);
@@ -484,7 +532,13 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         Ok(wrote)
     }
 
-    fn bounce(&mut self, store: &mut Store, scene: &Scene, id: ChangeId, blame: &Blame) -> Result<(), LineError> {
+    fn bounce(
+        &mut self,
+        store: &mut Store,
+        scene: &Scene,
+        id: ChangeId,
+        blame: &Blame,
+    ) -> Result<(), LineError> {
         let Some(change) = scene.change(id) else {
             return Ok(());
         };
@@ -502,7 +556,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 None => (BounceReason::CheckFailed { build: *build }, *build),
             },
         };
-        let checks = store.load_build(build)?.map(|build| build.checks).unwrap_or_default();
+        let checks = store
+            .load_build(build)?
+            .map(|build| build.checks)
+            .unwrap_or_default();
         let failing = checks.iter().find(|check| check.ending != Ending::Passed);
         let what = failing.map_or_else(
             || format!("its checks failed in {build}"),

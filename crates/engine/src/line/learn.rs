@@ -62,12 +62,15 @@ impl Records {
 impl<F: Forge, B: Boxes> Line<F, B> {
     /// Returns what the last builds teach.
     pub(crate) fn learn(&mut self, store: &Store) -> Result<Learnt, LineError> {
-        let builds = store.load_builds_below(self.repository.id, Store::after_all_builds(), LEARN_BUILDS_MAX)?;
+        let builds =
+            store.load_builds_below(self.repository.id, Store::after_all_builds(), LEARN_BUILDS_MAX)?;
         let key = builds
             .iter()
             .filter(|build| matches!(build.state, BuildState::Ended(_)))
             .map(|build| build.id)
-            .fold((BuildId::new(0), 0_u64), |(newest, count), id| (newest.max(id), count + 1));
+            .fold((BuildId::new(0), 0_u64), |(newest, count), id| {
+                (newest.max(id), count + 1)
+            });
         let key = BuildId::new(key.0.number() * 1_000 + key.1);
         if let Some((known, learnt)) = &self.memory.learnt
             && *known == key
@@ -131,11 +134,16 @@ fn rates(changes: &[Change], builds: &[Build]) -> BaseRates {
     let judged = count(|change| is_good(change).is_some());
     let pairs = count(|c| matches!(c.state, ChangeState::Bounced(BounceReason::FailsTogether { .. })));
     let verdicts = |ending| {
-        let ended = builds.iter().filter(move |b| b.state == BuildState::Ended(ending) && b.order.reuses.is_none());
+        let ended = builds
+            .iter()
+            .filter(move |b| b.state == BuildState::Ended(ending) && b.order.reuses.is_none());
         ended.map(|build| build.order.tree).collect::<Vec<_>>()
     };
     let passed: HashSet<TreeId> = verdicts(Ending::Passed).into_iter().collect();
-    let flaked = verdicts(Ending::Failed).iter().filter(|tree| passed.contains(tree)).count() as f64;
+    let flaked = verdicts(Ending::Failed)
+        .iter()
+        .filter(|tree| passed.contains(tree))
+        .count() as f64;
     BaseRates {
         bad: (bad + 1.0) / (judged + 10.0),
         // A change waits beside a handful of others, and each of them is a pair.

@@ -145,7 +145,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 }
                 self.set_obstacle(store, obstacle, now);
                 // More is to be done: come back at once, after other messages had their turn.
-                if again { Some(now) } else { self.memory.retry_at.filter(|at| *at > now) }
+                if again {
+                    Some(now)
+                } else {
+                    self.memory.retry_at.filter(|at| *at > now)
+                }
             }
             Err(error) => {
                 let obstacle = self.explain(&error, now);
@@ -175,7 +179,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
 
     /// True if the two were seen to conflict with one another.
     pub(crate) fn is_rival(&self, a: &change::Change, b: &change::Change) -> bool {
-        self.memory.conflicts.contains(&(a.head.min(b.head), a.head.max(b.head)))
+        self.memory
+            .conflicts
+            .contains(&(a.head.min(b.head), a.head.max(b.head)))
     }
 
     /// How many builds may run at once.
@@ -254,7 +260,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         Some(Obstacle {
             code: "base_broken",
             text: format!("the target's own checks fail at {}", tip.short()),
-            next_action: "mend the target with a direct push, or offer a change that mends it as urgent".into(),
+            next_action: "mend the target with a direct push, or offer a change that mends it as urgent"
+                .into(),
             retry_at: None,
         })
     }
@@ -274,9 +281,17 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 "repository",
                 "if no Git program works in the repository, remove the lock file named here",
             ),
-            LineError::Git(_) => ("repository", "run `git fsck` in the repository and mend what it names"),
-            LineError::Store(_) => ("host", "make room on the disk of the data directory, or mend what is named here"),
-            LineError::Change(_) | LineError::Build(_) | LineError::Format(_) => ("bug", "report this with the output of `gantry events`"),
+            LineError::Git(_) => (
+                "repository",
+                "run `git fsck` in the repository and mend what it names",
+            ),
+            LineError::Store(_) => (
+                "host",
+                "make room on the disk of the data directory, or mend what is named here",
+            ),
+            LineError::Change(_) | LineError::Build(_) | LineError::Format(_) => {
+                ("bug", "report this with the output of `gantry events`")
+            }
             LineError::TargetGone(_) => ("repository", "push the target branch again"),
         };
         Obstacle {
@@ -299,7 +314,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             let fact = self.fact(kind, now, text);
             // A full disk keeps the fact from being stored; the obstacle itself is shown from memory all the same.
             if let Err(error) = store.save_repository(&self.repository, &[fact]) {
-                tracing::warn!(error = chain(&error), "could not record that the line stopped or went on");
+                tracing::warn!(
+                    error = chain(&error),
+                    "could not record that the line stopped or went on"
+                );
             }
         }
         self.memory.obstacle = obstacle;

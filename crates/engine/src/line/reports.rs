@@ -54,7 +54,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         now: Timestamp,
     ) -> Result<(), LineError> {
         // A verdict found in the journal after a crash is of a box that ran, whatever the row got to say.
-        if build.state == BuildState::Prepared && !matches!(event, BuildEvent::Cancel | BuildEvent::Trouble(_)) {
+        if build.state == BuildState::Prepared
+            && !matches!(event, BuildEvent::Cancel | BuildEvent::Trouble(_))
+        {
             build.state = build.state.apply(BuildEvent::BoxRuns, build.order.prepared_at)?;
         }
         build.state = build.state.apply(event, now)?;
@@ -77,7 +79,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             return Ok(());
         }
         if !build.counts {
-            self.forge.ensure_ref(&format!("{CANDIDATES}{}", build.id), None)?;
+            self.forge
+                .ensure_ref(&format!("{CANDIDATES}{}", build.id), None)?;
         }
         Ok(())
     }
@@ -92,7 +95,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             }
             Ending::Trouble(Trouble::Interrupted | Trouble::TooShort) | Ending::Cancelled => {}
             Ending::Trouble(trouble) => {
-                let what = build.checks.last().map_or_else(String::new, |check| format!(": {}", check.detail));
+                let what = build
+                    .checks
+                    .last()
+                    .map_or_else(String::new, |check| format!(": {}", check.detail));
                 let next_action = match trouble {
                     Trouble::OutOfDisk => "make room on the disk of the data directory",
                     Trouble::TooMuchOutput => "make the check print less, or change what floods its output",
@@ -134,9 +140,13 @@ fn ending_text(build: &Build, ending: Ending) -> String {
     let took = build
         .started_at
         .zip(build.ended_at)
-        .map_or_else(String::new, |(from, to)| format!(" after {:.1} s", to.since(from).as_secs_f64()));
+        .map_or_else(String::new, |(from, to)| {
+            format!(" after {:.1} s", to.since(from).as_secs_f64())
+        });
     let failing = build.checks.iter().find(|check| check.ending != Ending::Passed);
-    let detail = failing.map_or_else(String::new, |check| format!(": check {:?} {}", check.name, check.detail));
+    let detail = failing.map_or_else(String::new, |check| {
+        format!(": check {:?} {}", check.name, check.detail)
+    });
     let word = match ending {
         Ending::Passed => "passed".to_owned(),
         Ending::Failed => "failed".to_owned(),

@@ -33,9 +33,18 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 facts.push(self.fact(
                     FactKind::TargetPushed,
                     scene.now,
-                    format!("somebody moved {} from {} to {}", self.repository.target, before.short(), scene.tip.short()),
+                    format!(
+                        "somebody moved {} from {} to {}",
+                        self.repository.target,
+                        before.short(),
+                        scene.tip.short()
+                    ),
                 ));
-                if scene.builds.iter().any(|build| !matches!(build.state, BuildState::Ended(_))) {
+                if scene
+                    .builds
+                    .iter()
+                    .any(|build| !matches!(build.state, BuildState::Ended(_)))
+                {
                     self.memory.overtaken += 1;
                 }
                 if self.memory.overtaken == CONTENTION_PUSHES {
@@ -100,14 +109,15 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         if !lost.is_empty() {
             let oldest = lost[0].id.number();
             let mut verdicts = std::collections::HashMap::new();
-            self.forge.read_journal(&mut |text| match serde_json::from_str(text) {
-                Ok(Entry::Verdict(verdict)) => {
-                    let go_on = verdict.build >= oldest;
-                    verdicts.insert(verdict.build, verdict.ending);
-                    go_on
-                }
-                Ok(_) | Err(_) => true,
-            })?;
+            self.forge
+                .read_journal(&mut |text| match serde_json::from_str(text) {
+                    Ok(Entry::Verdict(verdict)) => {
+                        let go_on = verdict.build >= oldest;
+                        verdicts.insert(verdict.build, verdict.ending);
+                        go_on
+                    }
+                    Ok(_) | Err(_) => true,
+                })?;
             for mut build in lost {
                 let event = match verdicts.get(&build.id.number()).map(String::as_str) {
                     Some("passed") => BuildEvent::Pass,
@@ -161,7 +171,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             return Ok(self.forge.ensure_ref(&name, None)?);
         }
         let text = serde_json::to_string(&offer)?;
-        Ok(self.forge.write_note(&name, &text, change.head, change.offered_at)?)
+        Ok(self
+            .forge
+            .write_note(&name, &text, change.head, change.offered_at)?)
     }
 
     /// Keeps the offer of a change that was stored outside the loop.
@@ -192,7 +204,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 
     /// Takes new heads of branches that changes follow, and cancels those whose branch is gone.
-    pub(super) fn follow_branches(&mut self, store: &mut Store, scene: &mut Scene) -> Result<bool, LineError> {
+    pub(super) fn follow_branches(
+        &mut self,
+        store: &mut Store,
+        scene: &mut Scene,
+    ) -> Result<bool, LineError> {
         let follows = |change: &&Change| {
             change.source == Source::Branch && !matches!(change.state, ChangeState::Landing { .. })
         };
@@ -241,7 +257,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .collect();
         let mut hasher = DefaultHasher::new();
         scene.tip.hash(&mut hasher);
-        open.iter().for_each(|head| (head.change, head.head).hash(&mut hasher));
+        open.iter()
+            .for_each(|head| (head.change, head.head).hash(&mut hasher));
         let key = hasher.finish();
         if self.memory.verdicts_of == Some(key) {
             return Ok(false);
@@ -258,7 +275,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 Standing::Clean => continue,
                 Standing::AlreadyIn => {
                     next.take(ChangeEvent::FoundLanded, scene.now)?;
-                    let text = format!("everything in {:?} is on {} already", change.title, self.repository.target);
+                    let text = format!(
+                        "everything in {:?} is on {} already",
+                        change.title, self.repository.target
+                    );
                     facts.push(self.fact_of(change, FactKind::ChangeLanded, scene.now, text));
                 }
                 Standing::Conflict { paths, culprit } if change.state.is_pending() => {
@@ -275,7 +295,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 }
                 Standing::Conflict { .. } => continue,
                 Standing::Trouble(text) => {
-                    self.memory.troubled.insert(change.id, (change.head, text.clone()));
+                    self.memory
+                        .troubled
+                        .insert(change.id, (change.head, text.clone()));
                     continue;
                 }
             }
@@ -317,7 +339,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 
     /// Holds what was offered after a change that ended without landing, and lets it go when that one is back.
-    pub(super) fn hold_dependants(&mut self, store: &mut Store, scene: &mut Scene) -> Result<bool, LineError> {
+    pub(super) fn hold_dependants(
+        &mut self,
+        store: &mut Store,
+        scene: &mut Scene,
+    ) -> Result<bool, LineError> {
         let (mut moved, mut facts) = (Vec::new(), Vec::new());
         for change in scene.changes.iter().filter(|change| !change.after.is_empty()) {
             let mut ended = None;
@@ -326,9 +352,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     Some(found) => Some(found.clone()),
                     None => store.load_change(*id)?,
                 };
-                let failed = prerequisite.is_some_and(|p| {
-                    matches!(p.state, ChangeState::Bounced(_) | ChangeState::Cancelled(_))
-                });
+                let failed = prerequisite
+                    .is_some_and(|p| matches!(p.state, ChangeState::Bounced(_) | ChangeState::Cancelled(_)));
                 if failed {
                     ended = Some(*id);
                     break;
@@ -337,7 +362,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             let mut next = change.clone();
             match (ended, &change.state) {
                 (Some(dependency), ChangeState::Queued | ChangeState::Testing) => {
-                    next.take(ChangeEvent::Hold(HoldReason::DependencyEnded { dependency }), scene.now)?;
+                    next.take(
+                        ChangeEvent::Hold(HoldReason::DependencyEnded { dependency }),
+                        scene.now,
+                    )?;
                     let text = format!("{dependency}, which has to land before it, ended without landing");
                     facts.push(self.fact_of(change, FactKind::ChangeHeld, scene.now, text));
                 }
@@ -366,7 +394,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let void: Vec<_> = scene
             .builds
             .iter()
-            .filter(|build| gate.is_none_or(|gate| scene.worth(build, &runnable, gate, &sandbox, false) == Worth::Void))
+            .filter(|build| {
+                gate.is_none_or(|gate| scene.worth(build, &runnable, gate, &sandbox, false) == Worth::Void)
+            })
             .cloned()
             .collect();
         let mut ended = Vec::new();
@@ -390,8 +420,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             return Ok(true);
         }
         let held = |change: &Change| {
-            let holds = |m: &gantry_core::queue::build::BuildMember| m.change == change.id && m.head == change.head;
-            scene.builds.iter().any(|build| build.order.members.iter().any(holds))
+            let holds =
+                |m: &gantry_core::queue::build::BuildMember| m.change == change.id && m.head == change.head;
+            scene
+                .builds
+                .iter()
+                .any(|build| build.order.members.iter().any(holds))
         };
         let mut moved = Vec::new();
         for change in &scene.changes {
@@ -415,14 +449,20 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             GateFound::Unusable(Obstacle {
                 code,
                 text,
-                next_action: format!("commit a {GATE_FILE} to {} such as:\n{EXAMPLE}", self.repository.target),
+                next_action: format!(
+                    "commit a {GATE_FILE} to {} such as:\n{EXAMPLE}",
+                    self.repository.target
+                ),
                 retry_at: None,
             })
         };
         let found = match self.forge.gate_file(tip)? {
             FileAt::Missing => unusable(
                 "no_gate",
-                format!("{} has no {GATE_FILE}: without checks nothing lands", self.repository.target),
+                format!(
+                    "{} has no {GATE_FILE}: without checks nothing lands",
+                    self.repository.target
+                ),
             ),
             FileAt::NotAFile => unusable("bad_gate", format!("{GATE_FILE} is not a regular file")),
             FileAt::TooLarge { bytes } => unusable("bad_gate", format!("{GATE_FILE} has {bytes} bytes")),
@@ -440,10 +480,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let Some(verdict) = self.memory.verdicts.get(&change) else {
             return false;
         };
-        verdict
-            .paths
-            .iter()
-            .any(|path| GATE_PATHS.iter().any(|gate| path == gate || (gate.ends_with('/') && path.starts_with(gate))))
+        verdict.paths.iter().any(|path| {
+            GATE_PATHS
+                .iter()
+                .any(|gate| path == gate || (gate.ends_with('/') && path.starts_with(gate)))
+        })
     }
 }
 
@@ -455,7 +496,11 @@ fn conflict_paths(paths: &[String]) -> Vec<String> {
     shown
 }
 
-fn conflict_text(target: &gantry_core::id::BranchName, paths: &[String], culprit: Option<CommitId>) -> String {
+fn conflict_text(
+    target: &gantry_core::id::BranchName,
+    paths: &[String],
+    culprit: Option<CommitId>,
+) -> String {
     let by = culprit.map_or(String::new(), |commit| format!(" since {}", commit.short()));
     format!("it conflicts with {target}{by} in {}", paths.join(", "))
 }

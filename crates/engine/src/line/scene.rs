@@ -79,7 +79,9 @@ impl Scene {
         let mut taken: Vec<&Change> = Vec::new();
         for change in self.pending() {
             let frozen = freeze.is_some_and(|freeze| freeze.stops(change.priority));
-            let troubled = blocked.get(&change.id).is_some_and(|(head, _)| *head == change.head);
+            let troubled = blocked
+                .get(&change.id)
+                .is_some_and(|(head, _)| *head == change.head);
             let waits = change
                 .after
                 .iter()
@@ -93,7 +95,14 @@ impl Scene {
 
     /// Says what a stored build is worth, given what the planner may work on.
     #[must_use]
-    pub fn worth(&self, build: &Build, runnable: &[&Change], gate: &str, sandbox: &str, doomed: bool) -> Worth {
+    pub fn worth(
+        &self,
+        build: &Build,
+        runnable: &[&Change],
+        gate: &str,
+        sandbox: &str,
+        doomed: bool,
+    ) -> Worth {
         let order = &build.order;
         if order.gate != gate || order.sandbox != sandbox {
             return Worth::Void;
@@ -110,7 +119,11 @@ impl Scene {
         let on_tip = landed_front.is_some();
         let rest = &order.members[landed_front.unwrap_or(0)..];
         if order.members.is_empty() {
-            return if on_tip { self.seen(build, Vec::new(), true, progress) } else { Worth::Void };
+            return if on_tip {
+                self.seen(build, Vec::new(), true, progress)
+            } else {
+                Worth::Void
+            };
         }
         let mut members = Vec::with_capacity(rest.len());
         for member in rest {
@@ -124,13 +137,19 @@ impl Scene {
         if members.is_empty() {
             return Worth::Void;
         }
-        if members.iter().any(|id| !runnable.iter().any(|change| change.id == *id)) {
+        if members
+            .iter()
+            .any(|id| !runnable.iter().any(|change| change.id == *id))
+        {
             return Worth::Frozen;
         }
         self.seen(build, members, on_tip, progress)
     }
 
-    #[expect(clippy::unused_self, reason = "reads as a property of the scene beside `worth`")]
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as a property of the scene beside `worth`"
+    )]
     fn seen(&self, build: &Build, members: Vec<ChangeId>, on_tip: bool, progress: BuildProgress) -> Worth {
         Worth::Seen(BuildView {
             build: build.id,

@@ -22,7 +22,10 @@ impl Client {
     ///
     /// Errors: what the system said to a new runtime.
     pub fn new(socket: PathBuf) -> Result<Self, Coded> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
         Ok(Self { socket, runtime })
     }
 
@@ -46,13 +49,22 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Value, Coded> {
-        let (status, bytes) = self.runtime.block_on(exchange(&self.socket, method, path, body))?;
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Coded::new(ExitCode::Trouble, format!("the daemon's answer is not JSON: {error}")))?;
+        let (status, bytes) = self
+            .runtime
+            .block_on(exchange(&self.socket, method, path, body))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+            Coded::new(
+                ExitCode::Trouble,
+                format!("the daemon's answer is not JSON: {error}"),
+            )
+        })?;
         if status.is_success() {
             return Ok(value);
         }
-        let text = value.get("error").and_then(Value::as_str).unwrap_or("the daemon refused without a reason");
+        let text = value
+            .get("error")
+            .and_then(Value::as_str)
+            .unwrap_or("the daemon refused without a reason");
         let code = match status {
             StatusCode::NOT_FOUND => ExitCode::NotFound,
             StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => ExitCode::Conflict,

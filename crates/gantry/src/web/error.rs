@@ -50,7 +50,9 @@ impl IntoResponse for Refusal {
 impl From<AskError> for Refusal {
     fn from(error: AskError) -> Self {
         let status = match &error {
-            AskError::NoRepository { .. } | AskError::NoChange(_) | AskError::NoBranch { .. } => StatusCode::NOT_FOUND,
+            AskError::NoRepository { .. } | AskError::NoChange(_) | AskError::NoBranch { .. } => {
+                StatusCode::NOT_FOUND
+            }
             AskError::HeadMoved { .. }
             | AskError::AfterEnded(_)
             | AskError::Cycle(_)

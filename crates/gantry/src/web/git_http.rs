@@ -24,7 +24,9 @@ pub fn has_token(app: &App, headers: &HeaderMap) -> bool {
     let Some(token) = app.token.as_deref() else {
         return true;
     };
-    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let sent = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     match sent.and_then(|text| text.split_once(' ')) {
         Some((scheme, value)) if scheme.eq_ignore_ascii_case("bearer") => same(value.trim(), token),
         Some((scheme, value)) if scheme.eq_ignore_ascii_case("basic") => {
@@ -61,7 +63,10 @@ pub async fn serve(State(app): State<App>, Path(path): Path<String>, request: Re
     let writes = query.contains("service=git-receive-pack") || path.ends_with("/git-receive-pack");
     let allowed = has_token(&app, request.headers());
     if writes && !allowed {
-        let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"gantry: any name, the token as password\"")];
+        let ask = [(
+            header::WWW_AUTHENTICATE,
+            "Basic realm=\"gantry: any name, the token as password\"",
+        )];
         return (StatusCode::UNAUTHORIZED, ask, "a token is needed to push\n").into_response();
     }
     if path.split('/').any(|part| part == "..") {
@@ -71,14 +76,24 @@ pub async fn serve(State(app): State<App>, Path(path): Path<String>, request: Re
         Ok(response) => response,
         Err(error) => {
             tracing::warn!(%error, path, "git http-backend gave no answer");
-            (StatusCode::BAD_GATEWAY, "git gave no answer; see the daemon's log\n").into_response()
+            (
+                StatusCode::BAD_GATEWAY,
+                "git gave no answer; see the daemon's log\n",
+            )
+                .into_response()
         }
     }
 }
 
 async fn run(app: &App, path: &str, query: &str, request: Request) -> std::io::Result<Response<Body>> {
     let headers = request.headers();
-    let header = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+    let header = |name: header::HeaderName| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("")
+            .to_owned()
+    };
     let mut command = GitProgram::http_backend(&app.wiring.data.repositories());
     command
         .env("PATH_INFO", format!("/{path}"))
@@ -86,7 +101,10 @@ async fn run(app: &App, path: &str, query: &str, request: Request) -> std::io::R
         .env("REQUEST_METHOD", request.method().as_str())
         .env("CONTENT_TYPE", header(header::CONTENT_TYPE))
         .env("HTTP_CONTENT_ENCODING", header(header::CONTENT_ENCODING))
-        .env("GIT_PROTOCOL", header(header::HeaderName::from_static("git-protocol")))
+        .env(
+            "GIT_PROTOCOL",
+            header(header::HeaderName::from_static("git-protocol")),
+        )
         .env("REMOTE_USER", "gantry")
         .env("REMOTE_ADDR", "local")
         .stdin(Stdio::piped())
@@ -124,13 +142,20 @@ async fn feed(mut body: Body, mut stdin: ChildStdin) {
     drop(stdin.shutdown().await);
 }
 
-async fn copy(mut stdout: BufReader<ChildStdout>, mut sender: http_body_util::channel::Sender<Bytes, std::io::Error>) {
+async fn copy(
+    mut stdout: BufReader<ChildStdout>,
+    mut sender: http_body_util::channel::Sender<Bytes, std::io::Error>,
+) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match stdout.read(&mut buffer).await {
             Ok(0) => return,
             Ok(count) => {
-                if sender.send_data(Bytes::copy_from_slice(&buffer[..count])).await.is_err() {
+                if sender
+                    .send_data(Bytes::copy_from_slice(&buffer[..count]))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -35,7 +35,10 @@ const WAIT_MAX: Duration = Duration::from_secs(25);
 /// Makes the routes; `guarded` ones want the token.
 pub fn router(app: App, guarded: bool) -> Router {
     let api = Router::new()
-        .route("/v1/ping", get(async || Json(json!({"gantry": env!("CARGO_PKG_VERSION")}))))
+        .route(
+            "/v1/ping",
+            get(async || Json(json!({"gantry": env!("CARGO_PKG_VERSION")}))),
+        )
         .route("/v1/status", get(status))
         .route("/v1/stop", post(stop))
         .route("/v1/repositories", get(repositories).post(add_repository))
@@ -49,7 +52,11 @@ pub fn router(app: App, guarded: bool) -> Router {
         .route("/v1/builds/{id}", get(show_build))
         .route("/v1/dock", get(dock))
         .route("/v1/events", get(events));
-    let api = if guarded { api.layer(middleware::from_fn_with_state(app.clone(), check_token)) } else { api };
+    let api = if guarded {
+        api.layer(middleware::from_fn_with_state(app.clone(), check_token))
+    } else {
+        api
+    };
     api.route("/git/{*path}", any(git_http::serve)).with_state(app)
 }
 
@@ -93,18 +100,25 @@ fn id_of<T: std::str::FromStr>(text: &str) -> Result<T, Refusal>
 where
     T::Err: std::fmt::Display,
 {
-    text.parse().map_err(|error: T::Err| Refusal::bad(error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| Refusal::bad(error.to_string()))
 }
 
 fn priority_of(word: &str) -> Result<Priority, Refusal> {
-    Priority::parse(word)
-        .ok_or_else(|| Refusal::bad(format!("{word:?} is no priority: write low, normal, high or urgent")))
+    Priority::parse(word).ok_or_else(|| {
+        Refusal::bad(format!(
+            "{word:?} is no priority: write low, normal, high or urgent"
+        ))
+    })
 }
 
 fn view(factory: &mut Wired, change: Change, now: gantry_core::time::Timestamp) -> Result<Value, Refusal> {
     let (store, lines) = factory.parts();
-    let line = lines.iter_mut().find(|line| line.repository.id == change.repository);
-    let line = line.ok_or_else(|| Refusal::missing(format!("the repository of {} is not open", change.id)))?;
+    let line = lines
+        .iter_mut()
+        .find(|line| line.repository.id == change.repository);
+    let line =
+        line.ok_or_else(|| Refusal::missing(format!("the repository of {} is not open", change.id)))?;
     let outlook = line.outlook(store, now)?;
     Ok(dto::change(&line.view(store, &outlook, change)?))
 }
@@ -123,7 +137,9 @@ async fn status(State(app): State<App>) -> Answer {
                 let running = store
                     .load_counting_builds(line.repository.id)?
                     .iter()
-                    .filter(|build| matches!(build.state, gantry_core::queue::build::BuildState::Running { .. }))
+                    .filter(|build| {
+                        matches!(build.state, gantry_core::queue::build::BuildState::Running { .. })
+                    })
                     .count();
                 let mut value = dto::repository(&line.repository);
                 value["changes"] = json!(counts);
@@ -134,8 +150,10 @@ async fn status(State(app): State<App>) -> Answer {
                 });
                 repositories.push(value);
             }
-            Ok::<_, Refusal>(json!({"version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(),
-                                    "repositories": repositories}))
+            Ok::<_, Refusal>(
+                json!({"version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(),
+                                    "repositories": repositories}),
+            )
         })
         .await?;
     Ok(Json(value))
@@ -151,7 +169,10 @@ async fn repositories(State(app): State<App>) -> Answer {
     let value = app
         .ask(|factory, _| {
             let (_, lines) = factory.parts();
-            let list: Vec<Value> = lines.iter().map(|line| dto::repository(&line.repository)).collect();
+            let list: Vec<Value> = lines
+                .iter()
+                .map(|line| dto::repository(&line.repository))
+                .collect();
             Ok::<_, Refusal>(json!({"repositories": list}))
         })
         .await?;
@@ -193,7 +214,11 @@ async fn changes(State(app): State<App>, Query(query): Query<ListQuery>) -> Answ
             } else {
                 outlook.changes().to_vec()
             };
-            let next = if query.all && listed.len() == PAGE_MAX as usize { listed.last().map(|c| c.id) } else { None };
+            let next = if query.all && listed.len() == PAGE_MAX as usize {
+                listed.last().map(|c| c.id)
+            } else {
+                None
+            };
             let mut views = Vec::with_capacity(listed.len());
             for change in listed {
                 views.push(line.view(store, &outlook, change)?);
@@ -217,16 +242,19 @@ async fn offer(State(app): State<App>, Json(body): Json<OfferBody>) -> Answer {
         branch: id_of::<BranchName>(&body.branch)?,
         source: match body.source.as_deref() {
             None => Source::Branch,
-            Some(word) => {
-                Source::parse(word).ok_or_else(|| Refusal::bad(format!("source is {word:?}; write branch or topic")))?
-            }
+            Some(word) => Source::parse(word)
+                .ok_or_else(|| Refusal::bad(format!("source is {word:?}; write branch or topic")))?,
         },
         head: body.sha.as_deref().map(id_of::<CommitId>).transpose()?,
         title: body.title,
         author: body.author,
         priority: body.priority.as_deref().map(priority_of).transpose()?,
         solo: body.solo,
-        after: body.after.iter().map(|text| id_of::<ChangeId>(text)).collect::<Result<_, _>>()?,
+        after: body
+            .after
+            .iter()
+            .map(|text| id_of::<ChangeId>(text))
+            .collect::<Result<_, _>>()?,
     };
     let value = app
         .ask(move |factory, now| {
@@ -313,7 +341,11 @@ async fn builds(State(app): State<App>, Query(query): Query<ListQuery>) -> Answe
             let below = before.unwrap_or(Store::after_all_builds());
             let most = if query.all { PAGE_MAX } else { 50 };
             let listed = store.load_builds_below(lines[at].repository.id, below, most)?;
-            let next = if listed.len() == most as usize { listed.last().map(|b| b.id) } else { None };
+            let next = if listed.len() == most as usize {
+                listed.last().map(|b| b.id)
+            } else {
+                None
+            };
             Ok::<_, Refusal>(json!({
                 "builds": listed.iter().map(dto::build).collect::<Vec<_>>(),
                 "next_before": next.map(|id| id.to_string()),
@@ -403,7 +435,10 @@ async fn events(State(mut app): State<App>, Query(query): Query<EventsQuery>) ->
         .ask(move |factory, _| {
             let names: HashMap<_, String> = {
                 let (_, lines) = factory.parts();
-                lines.iter().map(|l| (l.repository.id, l.repository.name.clone())).collect()
+                lines
+                    .iter()
+                    .map(|l| (l.repository.id, l.repository.name.clone()))
+                    .collect()
             };
             let facts = match change {
                 Some(change) => factory.store().load_facts_of(change, FACTS_PAGE_MAX)?,
@@ -411,7 +446,12 @@ async fn events(State(mut app): State<App>, Query(query): Query<EventsQuery>) ->
             };
             let list: Vec<Value> = facts
                 .iter()
-                .map(|recorded| dto::event(recorded, names.get(&recorded.fact.repository).map_or("", String::as_str)))
+                .map(|recorded| {
+                    dto::event(
+                        recorded,
+                        names.get(&recorded.fact.repository).map_or("", String::as_str),
+                    )
+                })
                 .collect();
             Ok::<_, Refusal>(json!({"events": list}))
         })
@@ -443,7 +483,11 @@ async fn wait(State(mut app): State<App>, Query(query): Query<WaitQuery>) -> Ans
     }
 }
 
-fn waited(factory: &mut Wired, named: &[ChangeId], now: gantry_core::time::Timestamp) -> Result<Value, Refusal> {
+fn waited(
+    factory: &mut Wired,
+    named: &[ChangeId],
+    now: gantry_core::time::Timestamp,
+) -> Result<Value, Refusal> {
     let mut ids = named.to_vec();
     let mut moving = false;
     if named.is_empty() {
