@@ -45,7 +45,10 @@ fn plain_daemon(world: &World) -> Command {
         let permissions = fs::Permissions::from_mode(mode);
         fs::set_permissions(world.path(name), permissions).expect("its mode");
     };
-    fs::copy(entry(), world.path("entry")).expect("a copy");
+    // Copied by another process: a file this one has open for writing might be inherited by a test's child
+    // in another thread, and could not be executed while that lives.
+    let copied = command("cp").arg(entry()).arg(world.path("entry")).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cp");
     fs::create_dir_all(world.path("data")).expect("a folder");
     chown(world.path("data"), Some(NOBODY), Some(NOBODY)).expect("its owner");
     fs::write(world.path("daemon-log"), "").expect("a log");

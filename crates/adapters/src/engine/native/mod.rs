@@ -6,7 +6,7 @@
 //!   (run)                (host pids)                       (pid 1 of the box)        (user of the box)
 //! ```
 //!
-//! All but the check are this same binary, entered through [`enter_if_asked`]. When any of them dies, the
+//! All but the check are this same binary, entered through `enter_if_asked`. When any of them dies, the
 //! kernel ends everything to its right.
 
 mod attempt;

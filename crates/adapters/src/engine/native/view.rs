@@ -65,6 +65,19 @@ const CREDENTIALS: [&str; 7] = [
     ".stack/hackage-credentials",
 ];
 
+/// Secrets among the system's settings. Their modes protect them, but not where the daemon's user owns them.
+const SYSTEM_SECRETS: [&str; 9] = [
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/krb5.keytab",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+];
+
 /// What this host offers to its boxes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Host {
@@ -116,7 +129,8 @@ impl Host {
         let secrets = home
             .into_iter()
             .flat_map(|home| CREDENTIALS.map(|name| home.join(name)));
-        for at in self.hidden.iter().cloned().chain(secrets) {
+        let system = SYSTEM_SECRETS.map(PathBuf::from);
+        for at in self.hidden.iter().cloned().chain(secrets).chain(system) {
             if is_below(&at, &shown) {
                 order.steps.push(Step::Hide { at });
             }
