@@ -19,6 +19,9 @@ use crate::web::dto::RepositoryBody;
 use crate::web::{App, router};
 use crate::wiring::Wiring;
 
+/// This very program, though its file may have been replaced meanwhile.
+const SELF: &str = "/proc/self/exe";
+
 /// What to run.
 #[derive(Debug)]
 pub struct Options {
@@ -37,8 +40,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let data = options.data;
     data.create()?;
     let _lock = data.lock()?;
-    let entry = std::env::current_exe().context("cannot tell where this program is")?;
-    let engine = Arc::new(NativeEngine::new(entry, data.boxes()).hiding(data.root().to_owned()));
+    let engine = Arc::new(NativeEngine::new(SELF.into(), data.boxes()).hiding(data.root().to_owned()));
     match engine.reap() {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "ended boxes that an earlier daemon left"),
@@ -137,7 +139,7 @@ async fn serve(
     };
     let signals = tokio::spawn(async move {
         wait_for_signal().await;
-        drop(stop.send(true));
+        stop.send_replace(true);
     });
     let local_server =
         axum::serve(local, router(app.clone(), false)).with_graceful_shutdown(stopped(stopping.clone()));
@@ -208,10 +210,9 @@ async fn wait_for_signal() {
 pub fn add_offline(data: &DataDir, body: &RepositoryBody) -> anyhow::Result<serde_json::Value> {
     data.create()?;
     let _lock = data.lock()?;
-    let entry = std::env::current_exe().context("cannot tell where this program is")?;
     let wiring = Wiring {
         data: data.clone(),
-        engine: Arc::new(NativeEngine::new(entry, data.boxes())),
+        engine: Arc::new(NativeEngine::new(SELF.into(), data.boxes())),
     };
     let wanted = wiring.plan_repository(body)?;
     let mut store = Store::open(&data.database())

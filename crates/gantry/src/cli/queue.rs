@@ -13,7 +13,7 @@ use crate::web::client::{Client, encoded};
 use crate::web::dto::{OfferBody, StepBody};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Priority {
+pub enum Priority {
     Low,
     Normal,
     High,

@@ -160,8 +160,7 @@ async fn status(State(app): State<App>) -> Answer {
 }
 
 async fn stop(State(app): State<App>) -> Answer {
-    // Whoever owned the receiving end has stopped already.
-    drop(app.stop.send(true));
+    app.stop.send_replace(true);
     Ok(Json(json!({"stopping": true})))
 }
 
