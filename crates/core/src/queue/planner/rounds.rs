@@ -16,6 +16,8 @@ struct Line {
     hanging: Vec<u64>,
     /// Every so many builds fail although they are good. Zero: none.
     flake_every: u64,
+    /// A failure shows in the output before the build ends.
+    dooms: bool,
     tip_is_green: bool,
     /// Offered after so many builds have ended; urgent ones go to the front.
     later: Vec<(usize, Item)>,
@@ -40,6 +42,7 @@ impl Line {
             pairs: Vec::new(),
             hanging: Vec::new(),
             flake_every: 0,
+            dooms: false,
             tip_is_green: true,
             later: Vec::new(),
             ended: 0,
@@ -213,6 +216,14 @@ impl Line {
                 .number()
                 .is_multiple_of(self.flake_every);
         let passes = self.passes(&members) && !flakes;
+        if let BuildProgress::Running { started_at } = self.builds[oldest].progress
+            && self.dooms
+            && !passes
+            && !hangs
+        {
+            self.builds[oldest].progress = BuildProgress::Doomed { started_at };
+            return;
+        }
         self.builds[oldest].progress = match (passes, hangs) {
             (true, _) => BuildProgress::Passed,
             (false, true) => BuildProgress::TimedOut,
@@ -488,13 +499,15 @@ proptest::proptest! {
         (count, slots, batch_max, policy) in (1_u64..14, 1_usize..6, 1_usize..9, 0_usize..5),
         traits in proptest::collection::vec((0_u8..18, 0_u64..14, 0.05_f64..0.99), 14),
         pairs in proptest::collection::vec((0_u64..14, 0_u64..14), 0..3),
-        (flake_every, tip_is_green, independent) in (0_u64..9, proptest::bool::ANY, proptest::bool::ANY),
+        (flake_every, tip_is_green) in (0_u64..9, proptest::bool::ANY),
+        (independent, dooms) in (proptest::bool::ANY, proptest::bool::ANY),
     ) {
         let mut line = Line::of(count, ALL[policy], slots);
         line.settings.batch_max = batch_max;
         line.settings.independent = independent;
         line.flake_every = if flake_every < 4 { 0 } else { flake_every };
         line.tip_is_green = tip_is_green;
+        line.dooms = dooms;
         let mut items = std::mem::take(&mut line.items);
         for (item, (kind, other, record)) in items.iter_mut().zip(&traits) {
             let (number, other) = (item.change.number(), *other);
