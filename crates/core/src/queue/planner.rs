@@ -119,7 +119,8 @@ pub enum Policy {
 pub struct Settings {
     /// Which policy plans.
     pub policy: Policy,
-    /// The most changes in one candidate.
+    /// The most changes that one build judges. A candidate may hold more, where it is built behind others that are
+    /// still being judged.
     pub batch_max: usize,
     /// Builds at once.
     pub slots: usize,
@@ -140,8 +141,8 @@ pub struct QueueView<'a> {
     pub now: Timestamp,
     /// Pending changes, first to land first; every `after` is in front of its dependant.
     pub items: &'a [Item],
-    /// Builds whose members are all pending, running or ended, oldest first. Interrupted ones gave no verdict and
-    /// are left out.
+    /// Builds of the present heads of pending changes, running or ended, oldest first. Interrupted ones gave no
+    /// verdict and are left out, and so are those with a member that was sent back, cancelled or pushed again.
     pub builds: &'a [BuildView],
     /// The tip's own tree passed the gate's checks at least once, and no control run failed since.
     pub tip_is_green: bool,

@@ -68,13 +68,15 @@ fn fill(view: &QueueView<'_>, wanted: &[Wanted]) -> Vec<Step> {
     steps
 }
 
-/// The doomed builds that keep their slots: all on the tip, save that an urgent change always gets one.
+/// The doomed builds that keep their slots: all on the tip, save that an urgent change that none of them holds gets
+/// one.
 fn doomed<'a>(view: &QueueView<'a>, wanted: &[Wanted]) -> Vec<&'a BuildView> {
-    let urgent = view.items.first().is_some_and(|i| i.priority == Priority::Urgent);
-    let reserved = usize::from(urgent && !wanted.is_empty());
-    view.builds
-        .iter()
-        .filter(|b| b.on_tip && matches!(b.progress, BuildProgress::Doomed { .. }))
+    let is_doomed = |b: &&BuildView| b.on_tip && matches!(b.progress, BuildProgress::Doomed { .. });
+    let doomed = || view.builds.iter().filter(is_doomed);
+    let first = view.items.first().filter(|i| i.priority == Priority::Urgent);
+    let waits = first.is_some_and(|i| !doomed().any(|b| b.members.contains(&i.change)));
+    let reserved = usize::from(waits && !wanted.is_empty());
+    doomed()
         .take(view.settings.slots.saturating_sub(reserved))
         .collect()
 }

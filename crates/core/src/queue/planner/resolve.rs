@@ -28,7 +28,8 @@ pub(super) fn resolve(view: &QueueView<'_>) -> Resolved {
 }
 
 /// The build that shows that the tip itself does not pass. Until the tip moves nobody is bounced and no further
-/// control is run; a queued change that mends the base still lands.
+/// control is run; a queued change that mends the base still lands. To have the base tried again, leave its failed
+/// control runs out of the view.
 ///
 /// Shape: the last of the failed control runs, if as many failed as tell a broken base from a flake.
 #[must_use]

@@ -455,3 +455,16 @@ fn a_suspect_shares_no_new_group() {
     view.settings.slots = 1;
     assert_eq!(started(&plan(&view)), vec![ids(&[1, 2, 3])]);
 }
+
+#[test]
+fn an_urgent_change_takes_the_slot_of_a_doomed_build_that_does_not_hold_it() {
+    let mut items = [item(9), item(1)];
+    items[0].priority = Priority::Urgent;
+    let started_at = Timestamp::from_millis(0);
+    for (members, yields) in [(&[1][..], true), (&[9, 1], false)] {
+        let builds = [build(1, members, BuildProgress::Doomed { started_at })];
+        let mut view = view(&items, &builds, Policy::Priced);
+        view.settings.slots = 1;
+        assert_eq!(started(&plan(&view)) == vec![ids(&[9])], yields, "{members:?}");
+    }
+}
