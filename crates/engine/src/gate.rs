@@ -57,8 +57,7 @@ pub struct GateError {
     pub problem: String,
 }
 
-/// The default price of waiting.
-pub const PATIENCE: f64 = 4.0;
+pub use gantry_core::queue::planner::PATIENCE;
 
 /// A gate that does for a first try, as text.
 pub const EXAMPLE: &str =
