@@ -1,0 +1,3 @@
+//! The whole engine in the virtual world.
+
+mod days;
