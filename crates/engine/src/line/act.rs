@@ -1,6 +1,6 @@
 //! Performing a plan: intents are stored before an effect, and what was seen after it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use gantry_adapters::git::{Member, Replay, Swap};
 use gantry_core::event::FactKind;
@@ -35,22 +35,20 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .into_iter()
             .cloned()
             .collect();
-        let landed = store.load_landed_since(
-            self.repository.id,
-            runnable.iter().map(|c| c.offered_at).min().unwrap_or(scene.now),
-        )?;
-        let items = self.items(store, scene, &runnable, &landed)?;
+        let items = self.items(store, scene, &runnable)?;
         let refs: Vec<&Change> = runnable.iter().collect();
         let mut builds: Vec<BuildView> = Vec::new();
         for build in &scene.builds {
             let doomed = self.boxes.is_doomed(build.id);
-            if let Worth::Seen(mut view) = scene.worth(build, &refs, digest, &sandbox, doomed) {
-                if !view.on_tip {
-                    view.missing = missing(build, &landed);
-                }
+            if let Worth::Seen(view) = scene.worth(build, &refs, digest, &sandbox, doomed) {
                 builds.push(view);
             }
         }
+        let traces = scene
+            .builds
+            .iter()
+            .filter(|b| b.order.purpose == Purpose::Trace && !matches!(b.state, BuildState::Ended(_)))
+            .count();
         let learnt = self.learn(store)?;
         let tree = self.forge.tree_of(scene.tip)?;
         let passed = store
@@ -71,7 +69,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             settings: Settings {
                 policy: gate.policy,
                 batch_max: gate.batch_max,
-                slots: gate.slots.unwrap_or(self.slots_default),
+                slots: self.slots().saturating_sub(traces).max(1),
                 patience: gate.patience,
                 independent: gate.independent,
             },
@@ -91,7 +89,21 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             fact.build = Some(build);
             store.save_repository(&self.repository, &[fact])?;
         }
-        self.perform(store, scene, gate, digest, plan(&view))
+        let steps = plan(&view);
+        let busy = view
+            .builds
+            .iter()
+            .filter(|b| b.progress.running_since().is_some())
+            .count();
+        let idle = steps.is_empty() && traces == 0 && busy < view.settings.slots;
+        if self.perform(store, scene, gate, digest, steps)? {
+            return Ok(true);
+        }
+        if idle {
+            self.trace_partner(store, scene, gate, digest)
+        } else {
+            Ok(false)
+        }
     }
 
     fn perform(
@@ -130,13 +142,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         Ok(again)
     }
 
-    fn items(
-        &mut self,
-        store: &Store,
-        scene: &Scene,
-        runnable: &[Change],
-        landed: &[(ChangeId, gantry_core::time::Timestamp)],
-    ) -> Result<Vec<Item>, LineError> {
+    fn items(&mut self, store: &Store, scene: &Scene, runnable: &[Change]) -> Result<Vec<Item>, LineError> {
         let records = self.records(store)?;
         let mut stacks: HashMap<ChangeId, u64> = HashMap::new();
         let mut items = Vec::with_capacity(runnable.len());
@@ -165,7 +171,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 conflicts_with,
                 stack,
                 pass_probability: records.pass_probability(&change.author),
-                landed_since: landed.iter().filter(|(_, at)| *at >= change.offered_at).count(),
+                landed_since: scene
+                    .landed
+                    .iter()
+                    .filter(|(_, at)| *at >= change.offered_at)
+                    .count(),
                 footprint: self.footprint(change.id),
             });
         }
@@ -238,21 +248,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             Purpose::Land | Purpose::Split => {
                 store.find_passed(self.repository.id, tree, digest, &sandbox)?
             }
-            Purpose::Retry | Purpose::Control => None,
+            Purpose::Retry | Purpose::Control | Purpose::Trace => None,
         };
         let order = BuildOrder {
             repository: self.repository.id,
             base: scene.tip,
-            members: steps
-                .iter()
-                .zip(&parts)
-                .map(|(step, part)| BuildMember {
-                    change: step.change,
-                    head: part.head,
-                    commit: step.commit,
-                    tree: step.tree,
-                })
-                .collect(),
+            members: build_members(&steps, &parts),
             candidate,
             tree,
             gate: digest.to_owned(),
@@ -265,7 +266,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 
     /// Stores the build, pins its candidate, and only then starts its box.
-    fn launch(
+    pub(super) fn launch(
         &mut self,
         store: &mut Store,
         scene: &Scene,
@@ -585,12 +586,15 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 }
 
-/// Lists what landed since a build was prepared and that it does not hold.
-fn missing(build: &Build, landed: &[(ChangeId, gantry_core::time::Timestamp)]) -> Vec<ChangeId> {
-    let held: HashSet<ChangeId> = build.order.members.iter().map(|member| member.change).collect();
-    landed
-        .iter()
-        .filter(|(id, at)| *at >= build.order.prepared_at && !held.contains(id))
-        .map(|(id, _)| *id)
+/// Puts together what was replayed and what it became.
+pub(super) fn build_members(steps: &[gantry_adapters::git::Step], parts: &[Member]) -> Vec<BuildMember> {
+    let pairs = steps.iter().zip(parts);
+    pairs
+        .map(|(step, part)| BuildMember {
+            change: step.change,
+            head: part.head,
+            commit: step.commit,
+            tree: step.tree,
+        })
         .collect()
 }
