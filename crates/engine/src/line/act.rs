@@ -38,17 +38,17 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let items = self.items(store, scene, &runnable)?;
         let refs: Vec<&Change> = runnable.iter().collect();
         let mut builds: Vec<BuildView> = Vec::new();
+        // What the planner does not see still has a slot: traces, and builds of frozen changes.
+        let mut hidden = 0;
         for build in &scene.builds {
             let doomed = self.boxes.is_doomed(build.id);
-            if let Worth::Seen(view) = scene.worth(build, &refs, digest, &sandbox, doomed) {
-                builds.push(view);
+            match scene.worth(build, &refs, digest, &sandbox, doomed) {
+                Worth::Seen(view) => builds.push(view),
+                Worth::Frozen | Worth::Void if !matches!(build.state, BuildState::Ended(_)) => hidden += 1,
+                Worth::Frozen | Worth::Void => {}
             }
         }
-        let traces = scene
-            .builds
-            .iter()
-            .filter(|b| b.order.purpose == Purpose::Trace && !matches!(b.state, BuildState::Ended(_)))
-            .count();
+        let slots = self.slots().saturating_sub(hidden);
         let learnt = self.learn(store)?;
         let tree = self.forge.tree_of(scene.tip)?;
         let passed = store
@@ -69,7 +69,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             settings: Settings {
                 policy: gate.policy,
                 batch_max: gate.batch_max,
-                slots: self.slots().saturating_sub(traces).max(1),
+                slots: slots.max(1),
                 patience: gate.patience,
                 independent: gate.independent,
             },
@@ -89,13 +89,16 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             fact.build = Some(build);
             store.save_repository(&self.repository, &[fact])?;
         }
-        let steps = plan(&view);
+        let mut steps = plan(&view);
+        if slots == 0 {
+            steps.retain(|step| !matches!(step, Step::Start { .. }));
+        }
         let busy = view
             .builds
             .iter()
             .filter(|b| b.progress.running_since().is_some())
             .count();
-        let idle = steps.is_empty() && traces == 0 && busy < view.settings.slots;
+        let idle = steps.is_empty() && hidden == 0 && busy < slots;
         if self.perform(store, scene, gate, digest, steps)? {
             return Ok(true);
         }
