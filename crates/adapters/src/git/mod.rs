@@ -10,6 +10,7 @@ mod history;
 #[cfg(test)]
 mod invented;
 mod merge;
+mod objects;
 mod pairs;
 mod program;
 mod radar;
