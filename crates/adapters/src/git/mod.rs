@@ -17,6 +17,7 @@ mod radar;
 mod refs;
 mod replay;
 mod repository;
+mod revert;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -28,3 +29,4 @@ pub use radar::{OpenHead, Radar, Standing, Verdict};
 pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;
+pub use revert::SilentRevert;
