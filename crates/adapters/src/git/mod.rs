@@ -21,6 +21,7 @@ mod revert;
 #[cfg(test)]
 mod tests;
 mod text;
+mod worktree;
 
 pub use error::GitError;
 pub use pairs::{Overlap, PairVerdict};
@@ -30,3 +31,4 @@ pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;
 pub use revert::SilentRevert;
+pub use worktree::{LeftAlone, WorkTreeNotice, WorkTreeOutcome, bring_along};

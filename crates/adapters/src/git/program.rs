@@ -299,7 +299,7 @@ impl GitProgram {
         }
     }
 
-    fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], ran: &Ran) -> ProgramError {
+    pub(super) fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], ran: &Ran) -> ProgramError {
         ProgramError::Failed {
             arguments: shown(arguments),
             repository: self.repository.clone(),
