@@ -6,6 +6,8 @@ mod delta;
 #[cfg(test)]
 mod differential_tests;
 mod error;
+#[cfg(test)]
+mod hardening_tests;
 mod history;
 #[cfg(test)]
 mod invented;
