@@ -91,12 +91,8 @@ impl Stream {
             for (line, version) in file.iter().enumerate() {
                 let _ = writeln!(content, "    let value_{line} = file_{number}.call({version});");
             }
-            let (area, part) = (number % 20, number % 7);
-            let _ = writeln!(
-                out,
-                "M 100644 inline src/area{area}/part{part}/f{number}.rs\ndata {}\n{content}",
-                content.len()
-            );
+            let path = path_of(*number);
+            let _ = writeln!(out, "M 100644 inline {path}\ndata {}\n{content}", content.len());
         }
         mark
     }
@@ -109,6 +105,10 @@ impl Stream {
             *line = self.edit;
         }
     }
+}
+
+fn path_of(number: usize) -> String {
+    format!("src/area{}/part{}/f{number}.rs", number % 20, number % 7)
 }
 
 fn git(path: &Path, arguments: &[&str], input: &[u8]) -> Answer<Vec<u8>> {
@@ -188,6 +188,13 @@ fn backlog() -> Answer<Backlog> {
             }
             let edits: Vec<_> = touched.iter().map(|number| (*number, &mine[*number])).collect();
             tip = stream.commit(&format!("c{change}"), Some(tip), &edits);
+        }
+        // One in fifty renames a file too.
+        if change % 50 == 0 {
+            let number = stream.dice.roll(FILES);
+            tip = stream.commit(&format!("c{change}"), Some(tip), &[]);
+            let (from, to) = (path_of(number), format!("src/renamed{change}.rs"));
+            let _ = writeln!(stream.text, "R {from} {to}");
         }
         heads.push(tip);
     }
@@ -300,30 +307,7 @@ fn radar_figures() -> Answer<()> {
 fn candidate_figures() -> Answer<()> {
     let backlog = backlog()?;
     let path = backlog.directory.path();
-    let copy = tempfile::TempDir::new()?;
-    GitProgram::clone_bare(path, &copy.path().join("trials"))?;
-    let trials = GitRepository::open(copy.path().join("trials"))?;
-    // A repetition takes other changes, so that nothing it has to write is there yet.
-    let mut batches: Vec<Vec<Member>> = Vec::new();
-    let mut members = Vec::new();
-    for (number, head) in (1..).zip(&backlog.heads) {
-        let member = Member {
-            change: ChangeId::new(number),
-            head: *head,
-            title: format!("Change {number}"),
-            offered_at: Timestamp::from_millis(1_800_000_000_000),
-        };
-        members.push(member);
-        if let Replay::Conflict { .. } = trials.replay(backlog.tip, &members, Method::Rebase)? {
-            members.pop();
-        }
-        if members.len() == 8 {
-            batches.push(std::mem::take(&mut members));
-        }
-        if batches.len() == 63 {
-            break;
-        }
-    }
+    let batches = batches_of_eight(&backlog)?;
     for (method, batches) in [Method::Rebase, Method::Squash, Method::Merge]
         .iter()
         .zip(batches.chunks(21))
@@ -376,6 +360,34 @@ fn candidate_figures() -> Answer<()> {
     done?;
     println!("  the same by git rebase in a work tree: {time:.1?}");
     Ok(())
+}
+
+/// Finds changes that land together; a repetition takes other changes, so that nothing it has to write is there yet.
+fn batches_of_eight(backlog: &Backlog) -> Answer<Vec<Vec<Member>>> {
+    let copy = tempfile::TempDir::new()?;
+    GitProgram::clone_bare(backlog.directory.path(), &copy.path().join("trials"))?;
+    let trials = GitRepository::open(copy.path().join("trials"))?;
+    let mut batches: Vec<Vec<Member>> = Vec::new();
+    let mut members = Vec::new();
+    for (number, head) in (1..).zip(&backlog.heads) {
+        let member = Member {
+            change: ChangeId::new(number),
+            head: *head,
+            title: format!("Change {number}"),
+            offered_at: Timestamp::from_millis(1_800_000_000_000),
+        };
+        members.push(member);
+        if let Replay::Conflict { .. } = trials.replay(backlog.tip, &members, Method::Rebase)? {
+            members.pop();
+        }
+        if members.len() == 8 {
+            batches.push(std::mem::take(&mut members));
+        }
+        if batches.len() == 63 {
+            break;
+        }
+    }
+    Ok(batches)
 }
 
 fn long_history_figures() -> Answer<()> {

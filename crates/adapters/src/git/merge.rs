@@ -347,6 +347,25 @@ impl GitRepository {
         }
     }
 
+    /// Lets the git program merge two commits that have several merge bases, once the trees are known to be there.
+    ///
+    /// Git before 2.44 takes a missing tree for an empty one and answers as if all its files had been deleted.
+    pub(super) fn ask_git_over(
+        &self,
+        bases: &[ObjectId],
+        ours: ObjectId,
+        theirs: ObjectId,
+    ) -> Result<Merged<ObjectId>, GitError> {
+        let sides = [self.commit(ours)?.tree, self.commit(theirs)?.tree];
+        for base in bases {
+            let base = self.commit(*base)?.tree;
+            for side in sides {
+                self.delta(base, side)?;
+            }
+        }
+        self.ask_git(ours, theirs, theirs)
+    }
+
     /// Applies edits to a tree and writes what comes out.
     pub(super) fn apply(&self, tree: ObjectId, edits: &[Edit]) -> Result<ObjectId, GitError> {
         if edits.is_empty() {
@@ -415,7 +434,7 @@ impl GitRepository {
                 ];
                 self.merge(&mut Contents::default(), trees, theirs)?
             }
-            _ => self.ask_git(ours, theirs, theirs)?,
+            bases => self.ask_git_over(bases, ours, theirs)?,
         };
         Ok(match merged {
             Merged::Clean(tree) => TreeMerge::Clean(super::repository::tree_id(tree)),

@@ -421,3 +421,6 @@ fn read_tail(stream: Option<impl Read>) -> String {
     }
     String::from_utf8_lossy(&tail).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,7 +183,7 @@ impl GitRepository {
                 self.merge(&mut learnt.contents, trees, head)?
             }
             // Several bases have to be merged first, which only Git does by Git's rules.
-            _ => self.ask_git(self.bare_commit(onto.tree, known)?, head, head)?,
+            bases => self.ask_git_over(bases, self.bare_commit(onto.tree, known)?, head)?,
         };
         let tree = match merged {
             Merged::Clean(tree) => tree,

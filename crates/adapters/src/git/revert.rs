@@ -58,7 +58,7 @@ impl GitRepository {
                     head,
                 )?
             }
-            _ => self.ask_git(tip, head, head)?,
+            bases => self.ask_git_over(bases, tip, head)?,
         };
         let Merged::Clean(merged) = merged else {
             return Ok(None);
