@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p gantry-adapters --example git_bench`
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -166,7 +166,7 @@ fn backlog() -> Answer<Backlog> {
     let mut main = vec![stream.commit("main", None, &all)];
     let mut states = vec![files.clone()];
     for _ in 1..MAIN_COMMITS {
-        let touched: HashSet<usize> = (0..3).map(|_| stream.dice.roll(FILES)).collect();
+        let touched: BTreeSet<usize> = (0..3).map(|_| stream.dice.roll(FILES)).collect();
         for number in &touched {
             stream.edit(&mut files[*number]);
         }
@@ -180,7 +180,7 @@ fn backlog() -> Answer<Backlog> {
         let mut mine = states[start].clone();
         let mut tip = main[start];
         for _ in 0..=stream.dice.roll(2) {
-            let touched: HashSet<usize> = (0..=stream.dice.roll(4))
+            let touched: BTreeSet<usize> = (0..=stream.dice.roll(4))
                 .map(|_| stream.dice.roll(FILES))
                 .collect();
             for number in &touched {
@@ -198,7 +198,7 @@ fn backlog() -> Answer<Backlog> {
         }
         heads.push(tip);
     }
-    let touched: HashSet<usize> = (0..10).map(|_| stream.dice.roll(FILES)).collect();
+    let touched: BTreeSet<usize> = (0..10).map(|_| stream.dice.roll(FILES)).collect();
     for number in &touched {
         stream.edit(&mut files[*number]);
     }
