@@ -104,8 +104,12 @@ impl Forge for GitForge {
             .collect())
     }
 
-    fn silent_revert(&mut self, _tip: CommitId, _head: CommitId) -> Result<Option<Revert>, GitError> {
-        Ok(None)
+    fn silent_revert(&mut self, tip: CommitId, head: CommitId) -> Result<Option<Revert>, GitError> {
+        let found = self.repository.silent_revert(tip, head)?;
+        Ok(found.map(|revert| Revert {
+            path: shown(&revert.path),
+            undoes: revert.undoes,
+        }))
     }
 
     fn move_target(&mut self, from: CommitId, to: CommitId, why: &str) -> Result<Swap, GitError> {
@@ -113,8 +117,19 @@ impl Forge for GitForge {
             .compare_and_swap(&self.target.full_ref(), Some(from), Some(to), why)
     }
 
-    fn bring_along(&mut self, _from: CommitId, _to: CommitId) -> Vec<String> {
-        Vec::new()
+    fn bring_along(&mut self, from: CommitId, to: CommitId) -> Vec<String> {
+        match git::bring_along(&self.path, &self.target, from, to) {
+            Ok(notices) => notices.iter().filter_map(notice).collect(),
+            Err(error) => vec![format!(
+                "work trees of {} were not looked at: {}",
+                self.path.display(),
+                crate::line::chain(&error)
+            )],
+        }
+    }
+
+    fn make_durable(&mut self) -> Result<(), GitError> {
+        self.repository.make_durable()
     }
 
     fn ensure_ref(&mut self, name: &str, commit: Option<CommitId>) -> Result<(), GitError> {
@@ -171,6 +186,17 @@ impl Forge for GitForge {
 
     fn subject_and_author(&mut self, commit: CommitId) -> Result<(String, String), GitError> {
         self.repository.subject_and_author(commit)
+    }
+}
+
+/// What people should know of a work tree; one that was brought along needs no word.
+fn notice(seen: &git::WorkTreeNotice) -> Option<String> {
+    match &seen.outcome {
+        git::WorkTreeOutcome::BroughtAlong => None,
+        git::WorkTreeOutcome::LeftAlone(why) => Some(format!(
+            "the work tree {} was left as it is: {why}",
+            seen.path.display()
+        )),
     }
 }
 

@@ -471,9 +471,14 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     continue;
                 }
                 self.ensure_journaled(&build)?;
+                // The candidate is on the disk before a ref names it, the ref before the database says landed.
+                self.forge.make_durable()?;
                 let why = format!("gantry: land {id}");
                 match self.forge.move_target(scene.tip, candidate, &why)? {
-                    Swap::Moved => self.memory.overtaken = 0,
+                    Swap::Moved => {
+                        self.forge.make_durable()?;
+                        self.memory.overtaken = 0;
+                    }
                     // Somebody was faster: the next round looks at where they moved it.
                     Swap::Lost { .. } => return Ok(true),
                 }
