@@ -437,6 +437,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         for member in &build.order.members {
             if let Some(change) = scene.change(member.change) {
                 let mut next = change.clone();
+                // Queued again (held and released, or a landing was lost) while a build that passed still stands.
+                next.take(ChangeEvent::BuildStarted, scene.now)?;
                 next.take(ChangeEvent::LandingIntended { build: id }, scene.now)?;
                 moved.push(next);
             }
