@@ -493,7 +493,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     .any(|change| change.id == member.change && change.head != member.head)
             });
             if !self.forge.is_ancestor(candidate, scene.tip)? {
-                if stale || !self.forge.is_ancestor(scene.tip, candidate)? {
+                let members = &build.order.members;
+                let on_base = scene.tip == build.order.base || members.iter().any(|m| m.commit == scene.tip);
+                // An older commit is below the candidate, too: somebody took commits off, and they stay off.
+                if stale || !on_base {
                     wrote |= self.lose_landing(store, scene, &changes)?;
                     continue;
                 }
