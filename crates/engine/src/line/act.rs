@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use gantry_adapters::git::{Member, Replay, Swap};
 use gantry_core::event::FactKind;
 use gantry_core::id::{BuildId, ChangeId, CommitId};
+use gantry_core::limits::BROKEN_BASE_RETRY_WAIT;
 use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending};
 use gantry_core::queue::change::{BounceReason, Change, ChangeEvent, ChangeState};
 use gantry_core::queue::planner::{
-    Blame, BuildView, Item, Purpose, QueueView, Settings, Step, base_is_broken, plan,
+    Blame, BuildProgress, BuildView, Item, Purpose, QueueView, Settings, Step, base_is_broken, plan,
 };
+use gantry_core::time::Timestamp;
 use gantry_store::{Saved, Store};
 
 use super::scene::{Scene, Worth};
@@ -43,6 +45,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         for build in &scene.builds {
             let doomed = self.boxes.is_doomed(build.id);
             match scene.worth(build, &refs, digest, &sandbox, doomed) {
+                Worth::Seen(_) if is_old_control(build, scene.now) => {}
                 Worth::Seen(view) => builds.push(view),
                 Worth::Frozen | Worth::Void if !matches!(build.state, BuildState::Ended(_)) => hidden += 1,
                 Worth::Frozen | Worth::Void => {}
@@ -54,11 +57,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let passed = store
             .find_passed(self.repository.id, tree, digest, &sandbox)?
             .is_some();
-        let control_failed = builds.iter().any(|b| {
-            b.members.is_empty()
-                && b.on_tip
-                && matches!(b.progress, gantry_core::queue::planner::BuildProgress::Failed)
-        });
+        // The last word of the controls counts: one that passes after a flake makes the tip green again.
+        let last_control = builds
+            .iter()
+            .rfind(|b| b.members.is_empty() && b.on_tip && b.progress.running_since().is_none());
+        let control_failed = last_control.is_some_and(|b| b.progress != BuildProgress::Passed);
         let view = QueueView {
             now: scene.now,
             items: &items,
@@ -74,6 +77,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 independent: gate.independent,
             },
         };
+        if view.tip_is_green {
+            self.memory.broken_base = None;
+        }
         if let Some(build) = base_is_broken(&view)
             && self.memory.broken_base != Some(scene.tip)
         {
@@ -622,6 +628,13 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         self.save(store, &[next], &[fact])?;
         Ok(())
     }
+}
+
+/// True for a control run that failed so long ago that the base is tried again: what broke it may lie outside of it.
+fn is_old_control(build: &Build, now: Timestamp) -> bool {
+    let failed = matches!(build.state, BuildState::Ended(Ending::Failed | Ending::TimedOut));
+    let old = build.ended_at.is_some_and(|at| now.since(at) >= BROKEN_BASE_RETRY_WAIT);
+    build.order.members.is_empty() && failed && old
 }
 
 /// Puts together what was replayed and what it became.
