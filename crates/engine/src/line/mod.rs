@@ -155,6 +155,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 }
             }
             Err(error) => {
+                // A ref may not have been written: the next look puts refs and rows in step again.
+                self.memory.recovered = false;
                 let obstacle = self.explain(&error, now);
                 tracing::warn!(repository = %self.repository.name, error = chain(&error), "the line stopped");
                 let retry_at = obstacle.retry_at;

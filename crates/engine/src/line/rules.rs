@@ -192,9 +192,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
 
     /// Keeps the offer of a change that was stored outside the loop.
     ///
-    /// Errors: [`LineError`]; the next start makes up for it.
+    /// Errors: [`LineError`]; the next look makes up for it.
     pub fn keep_offer(&mut self, change: &Change) -> Result<(), LineError> {
-        self.note_offer(change)
+        let kept = self.note_offer(change);
+        self.memory.recovered &= kept.is_ok();
+        kept
     }
 
     /// Saves changes with what happened to them, and keeps their refs in step.
