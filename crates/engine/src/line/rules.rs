@@ -273,8 +273,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .collect();
         let mut hasher = DefaultHasher::new();
         scene.tip.hash(&mut hasher);
-        open.iter()
-            .for_each(|head| (head.change, head.head).hash(&mut hasher));
+        for head in &open {
+            let pending = scene.change(head.change).is_some_and(|c| c.state.is_pending());
+            (head.change, head.head, pending).hash(&mut hasher);
+        }
         let key = hasher.finish();
         if self.memory.verdicts_of == Some(key) {
             return Ok(false);
