@@ -414,22 +414,21 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         parts: &[Member],
         error: gantry_adapters::git::GitError,
     ) -> Result<bool, LineError> {
-        let mut found = false;
+        let mut found = Vec::new();
         for part in parts {
             if let Err(trouble) = self
                 .forge
                 .replay(scene.tip, std::slice::from_ref(part), gate.method)
             {
-                self.memory
-                    .troubled
-                    .insert(part.change, (part.head, super::chain(&trouble)));
-                found = true;
+                found.push((part.change, (part.head, super::chain(&trouble))));
             }
         }
         // All of them at once: the repository is in trouble, not a change. One alone: it is the change's.
-        if !found || (parts.len() > 1 && parts.iter().all(|p| self.memory.troubled.contains_key(&p.change))) {
+        if found.is_empty() || (parts.len() > 1 && found.len() == parts.len()) {
             return Err(error.into());
         }
+        self.memory.troubled.extend(found);
+        self.memory.troubled_at = Some(scene.now);
         Ok(true)
     }
 

@@ -97,6 +97,8 @@ pub(crate) struct Memory {
     traced: HashSet<CommitId>,
     /// Changes that cannot be replayed because of trouble with their objects.
     troubled: HashMap<ChangeId, (CommitId, String)>,
+    /// When one of them was found; they are looked at again after a while.
+    troubled_at: Option<Timestamp>,
     journaled: HashSet<BuildId>,
     /// The journal was read for verdicts that a crash kept from the database.
     recovered: bool,

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use gantry_adapters::git::{FileAt, Method, Replay};
 use gantry_core::event::FactKind;
 use gantry_core::id::{ChangeId, CommitId};
-use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES};
+use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES, LOOK_AGAIN_INTERVAL};
 use gantry_core::queue::build::{BuildEvent, BuildState, Ending, Trouble};
 use gantry_core::queue::change::{
     BounceReason, CancelReason, Change, ChangeEvent, ChangeState, HoldReason, Source,
@@ -278,12 +278,16 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             (head.change, head.head, pending).hash(&mut hasher);
         }
         let key = hasher.finish();
-        if self.memory.verdicts_of == Some(key) {
+        // Trouble may go away without anything moving: objects are fetched, a disk comes back.
+        let troubled_for = self.memory.troubled_at.map(|at| scene.now.since(at));
+        let is_old = troubled_for.is_some_and(|time| time >= LOOK_AGAIN_INTERVAL);
+        if self.memory.verdicts_of == Some(key) && !is_old {
             return Ok(false);
         }
         let verdicts = self.forge.standing(scene.tip, &open)?;
         let (mut moved, mut facts) = (Vec::new(), Vec::new());
         self.memory.troubled.clear();
+        self.memory.troubled_at = None;
         for verdict in &verdicts {
             let Some(change) = scene.change(verdict.change) else {
                 continue;
@@ -317,6 +321,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     self.memory
                         .troubled
                         .insert(change.id, (change.head, text.clone()));
+                    self.memory.troubled_at = Some(scene.now);
                     continue;
                 }
             }
