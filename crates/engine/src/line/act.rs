@@ -265,8 +265,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         let steps = match self.forge.replay(scene.tip, &parts, gate.method) {
             Ok(Replay::Made { steps }) => steps,
-            Ok(Replay::Conflict { change, .. }) => {
-                self.learn_conflict(scene, gate, &parts, change)?;
+            Ok(Replay::Conflict { change, paths, made }) => {
+                if made.is_empty() {
+                    self.bounce_unmerged(store, scene, change, &paths)?;
+                } else {
+                    self.learn_conflict(scene, gate, &parts, change)?;
+                }
                 return Ok(true);
             }
             Err(error) => return self.find_troubled(scene, gate, &parts, error),
@@ -389,20 +393,37 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         // Only three together conflict: keeping it from the nearest one is enough to go on.
         let with = with.or_else(|| parts[..at].last().map(|part| part.head));
-        match with {
-            Some(with) => {
-                self.memory
-                    .conflicts
-                    .insert((with.min(this.head), with.max(this.head)));
-            }
-            // Alone on the tip it conflicts when replayed commit by commit, though its end result merges.
-            None => {
-                let text = "its commits conflict with the target when replayed one by one, though their sum merges; \
-                            rebase the branch, or use method \"squash\""
-                    .to_owned();
-                self.memory.troubled.insert(change, (this.head, text));
-            }
+        if let Some(with) = with {
+            self.memory
+                .conflicts
+                .insert((with.min(this.head), with.max(this.head)));
         }
+        Ok(())
+    }
+
+    /// Sends back what does not go onto the tip commit by commit, though its end result merges.
+    fn bounce_unmerged(
+        &mut self,
+        store: &mut Store,
+        scene: &Scene,
+        id: ChangeId,
+        paths: &[Vec<u8>],
+    ) -> Result<(), LineError> {
+        let Some(change) = scene.change(id) else {
+            return Ok(());
+        };
+        let paths: Vec<String> = paths.iter().map(|path| crate::git_forge::shown(path)).collect();
+        let text = format!(
+            "its commits conflict with {} in {} when replayed one by one, though their sum merges; rebase the branch, \
+             or use method \"squash\"",
+            self.repository.target,
+            paths.join(", ")
+        );
+        let mut next = change.clone();
+        let reason = BounceReason::Conflict { culprit: None, paths };
+        next.take(ChangeEvent::Bounce(reason), scene.now)?;
+        let fact = self.fact_of(change, FactKind::ChangeBounced, scene.now, text);
+        self.save(store, &[next], &[fact])?;
         Ok(())
     }
 
