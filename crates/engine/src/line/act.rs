@@ -6,7 +6,7 @@ use gantry_adapters::git::{Member, Replay, Swap};
 use gantry_core::event::FactKind;
 use gantry_core::id::{BuildId, ChangeId, CommitId};
 use gantry_core::limits::BROKEN_BASE_RETRY_WAIT;
-use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending};
+use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending, Trouble};
 use gantry_core::queue::change::{BounceReason, Change, ChangeEvent, ChangeState};
 use gantry_core::queue::planner::{
     Blame, BuildProgress, BuildView, Item, Purpose, QueueView, Settings, Step, base_is_broken, plan,
@@ -361,6 +361,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             commit: candidate,
             checks: gate.checks.clone(),
         });
+        if !self.boxes.is_running(build.id) {
+            // It could not even begin: wait before the next try, whatever its report will say.
+            let event = BuildEvent::Trouble(Trouble::CouldNotStart);
+            self.end_build(store, &mut build, event, scene.now)?;
+            return Ok(false);
+        }
         build.state = build.state.apply(BuildEvent::BoxRuns, scene.now)?;
         build.started_at = Some(scene.now);
         let saved = store.save_build(&build, &[], &[])?;

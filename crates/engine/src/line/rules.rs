@@ -124,6 +124,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     Ok(_) | Err(_) => true,
                 })?;
             for mut build in lost {
+                if verdicts.contains_key(&build.id.number()) {
+                    self.memory.journaled.insert(build.id);
+                }
                 let event = match verdicts.get(&build.id.number()).map(String::as_str) {
                     Some("passed") => BuildEvent::Pass,
                     Some("failed") => BuildEvent::Fail,
