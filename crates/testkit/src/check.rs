@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::{ChangeId, CommitId, RepositoryId};
 use gantry_core::queue::build::BuildState;
+use gantry_core::queue::planner::Purpose;
 use gantry_core::queue::change::{BounceReason, Change, ChangeState, LandedBy};
 use gantry_engine::audit::audit;
 use gantry_engine::gate::GATE_FILE;
@@ -206,6 +207,7 @@ impl TestWorld {
             ChangeState::Held(_) => FactKind::ChangeHeld,
             ChangeState::Bounced(_) => FactKind::ChangeBounced,
             ChangeState::Cancelled(_) => FactKind::ChangeCancelled,
+            ChangeState::Queued if !self.goes_on(change) => return None,
             ChangeState::Open | ChangeState::Queued | ChangeState::Testing | ChangeState::Landing { .. } => {
                 return Some(format!("{} did not end: {:?}", change.id, change.state));
             }
@@ -231,7 +233,9 @@ impl TestWorld {
             name.starts_with(CANDIDATES) && !counting.iter().any(|b| **name == format!("{CANDIDATES}{}", b.id))
         };
         broken.extend(git.refs.keys().filter(left).map(|name| format!("{name} is left over")));
-        let running = counting.iter().filter(|b| !matches!(b.state, BuildState::Ended(_)));
+        let running = counting
+            .iter()
+            .filter(|b| !matches!(b.state, BuildState::Ended(_)) && b.order.purpose != Purpose::Trace);
         broken.extend(running.filter(|b| !b.order.members.is_empty()).map(|b| format!("{} still runs", b.id)));
         broken
     }

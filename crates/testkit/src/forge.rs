@@ -209,6 +209,10 @@ impl Forge for FakeForge {
         self.ask(|_| Vec::new())
     }
 
+    fn make_durable(&mut self) -> Result<(), GitError> {
+        self.ask(|_| Ok(()))
+    }
+
     fn ensure_ref(&mut self, name: &str, commit: Option<CommitId>) -> Result<(), GitError> {
         self.ask(|git| {
             if git.refs.get(name).copied() == commit {

@@ -49,10 +49,12 @@ impl Git {
             for id in self.ancestors(member.head) {
                 self.look(id)?;
             }
-            contained.push(onto);
+            let mut known = contained.clone();
+            known.push(onto);
+            known.extend(member.stands_on.iter().copied());
             let next = match method {
-                Method::Rebase => self.rebase(onto, member, &contained),
-                Method::Squash | Method::Merge => self.join(onto, member, &contained, method),
+                Method::Rebase => self.rebase(onto, member, &known),
+                Method::Squash | Method::Merge => self.join(onto, member, &known, method),
             };
             let next = match next {
                 Ok(next) => next,

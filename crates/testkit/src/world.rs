@@ -290,15 +290,27 @@ impl TestWorld {
         let until = self.now + self.yard.borrow().usual.max(Duration::from_secs(60)) * check_times;
         self.look();
         while self.now < until {
-            let waits = self.changes().iter().any(|c| {
-                c.state.is_pending() || matches!(c.state, ChangeState::Landing { .. })
-            });
-            if !waits {
+            if !self.changes().iter().any(|change| self.goes_on(change)) {
                 return;
             }
             self.step(until);
         }
         panic!("after {check_times} check times there still wait: {}", self.tell());
+    }
+
+    /// True if a change needs no person to come to its end: it is pending, and not behind one that is halted.
+    #[must_use]
+    pub fn goes_on(&self, change: &Change) -> bool {
+        let below = |id: &ChangeId| self.factory.change(*id).ok();
+        match &change.state {
+            ChangeState::Landing { .. } => true,
+            state if state.is_pending() => change
+                .after
+                .iter()
+                .filter_map(below)
+                .all(|other| other.state.is_terminal() || self.goes_on(&other)),
+            _ => false,
+        }
     }
 
     /// Everything in a few lines, for failing tests.
@@ -331,7 +343,7 @@ impl TestWorld {
         let mut git = self.git.borrow_mut();
         let mut head = git.refs[&format!("refs/heads/{on}")];
         for (number, edits) in commits.iter().enumerate() {
-            head = git.edit(head, edits, &format!("{branch}#{number}"), branch);
+            head = git.edit(head, edits, &format!("{branch}#{number} {edits}"), branch);
         }
         git.set_ref(&format!("refs/heads/{branch}"), Some(head));
         head
