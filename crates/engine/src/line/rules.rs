@@ -246,6 +246,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     let text = format!("{} moved to {}", change.branch, head.short());
                     facts.push(self.fact_of(change, FactKind::ChangeHeadMoved, scene.now, text));
                 }
+                // Whether it was merged cannot be told before its objects can be read; nobody else waits for that.
+                None if self.memory.troubled.contains_key(&change.id) => continue,
                 // A branch that was merged and deleted has landed: the radar says so before it is cancelled.
                 None if self.forge.is_ancestor(change.head, scene.tip)? => {
                     next.take(ChangeEvent::FoundLanded, scene.now)?;
