@@ -193,13 +193,13 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .write_note(&name, &text, change.head, change.offered_at)?)
     }
 
-    /// Keeps the offer of a change that was stored outside the loop.
-    ///
-    /// Errors: [`LineError`]; the next look makes up for it.
-    pub fn keep_offer(&mut self, change: &Change) -> Result<(), LineError> {
-        let kept = self.note_offer(change);
-        self.memory.recovered &= kept.is_ok();
-        kept
+    /// Keeps the offer of a change that was stored outside the loop. If its ref cannot be written now, the next look
+    /// makes up for it: what was asked for is stored and done.
+    pub fn keep_offer(&mut self, change: &Change) {
+        if let Err(error) = self.note_offer(change) {
+            tracing::warn!(change = %change.id, error = super::chain(&error), "an offer could not be noted in a ref");
+            self.memory.recovered = false;
+        }
     }
 
     /// Saves changes with what happened to them, and keeps their refs in step.
