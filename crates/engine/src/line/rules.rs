@@ -246,19 +246,21 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     let text = format!("{} moved to {}", change.branch, head.short());
                     facts.push(self.fact_of(change, FactKind::ChangeHeadMoved, scene.now, text));
                 }
-                // Whether it was merged cannot be told before its objects can be read; nobody else waits for that.
-                None if self.memory.troubled.contains_key(&change.id) => continue,
-                // A branch that was merged and deleted has landed: the radar says so before it is cancelled.
-                None if self.forge.is_ancestor(change.head, scene.tip)? => {
-                    next.take(ChangeEvent::FoundLanded, scene.now)?;
-                    let text = format!("{} is on {} already", change.title, self.repository.target);
-                    facts.push(self.fact_of(change, FactKind::ChangeLanded, scene.now, text));
-                }
-                None => {
-                    next.take(ChangeEvent::Cancel(CancelReason::BranchDeleted), scene.now)?;
-                    let text = format!("branch {} was deleted", change.branch);
-                    facts.push(self.fact_of(change, FactKind::ChangeCancelled, scene.now, text));
-                }
+                None => match self.forge.is_ancestor(change.head, scene.tip) {
+                    // A branch that was merged and deleted has landed: it is not cancelled.
+                    Ok(true) => {
+                        next.take(ChangeEvent::FoundLanded, scene.now)?;
+                        let text = format!("{} is on {} already", change.title, self.repository.target);
+                        facts.push(self.fact_of(change, FactKind::ChangeLanded, scene.now, text));
+                    }
+                    Ok(false) => {
+                        next.take(ChangeEvent::Cancel(CancelReason::BranchDeleted), scene.now)?;
+                        let text = format!("branch {} was deleted", change.branch);
+                        facts.push(self.fact_of(change, FactKind::ChangeCancelled, scene.now, text));
+                    }
+                    // It cannot be told before its objects can be read; the radar says so, and nobody else waits.
+                    Err(_) => continue,
+                },
             }
             moved.push(next);
         }
