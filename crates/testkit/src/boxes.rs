@@ -27,6 +27,8 @@ pub struct BoxFaults {
     pub no_disk: u64,
     /// It is gone, and nobody says so.
     pub vanishes: u64,
+    /// It does not even begin, and its report says so later.
+    pub refused: u64,
     /// Its report comes twice.
     pub doubled: u64,
     /// Its report comes late.
@@ -54,6 +56,8 @@ pub struct Yard {
     pub(crate) now: Timestamp,
     pub(crate) faults: BoxFaults,
     pub(crate) running: BTreeMap<BuildId, Running>,
+    /// Reports of boxes that never began.
+    pub(crate) refusals: Vec<BoxReport>,
     /// The most boxes that ran at once.
     pub(crate) most: usize,
     /// How long a check takes, usually.
@@ -89,6 +93,7 @@ impl Yard {
             now: Timestamp::from_millis(0),
             faults: BoxFaults::default(),
             running: BTreeMap::new(),
+            refusals: Vec::new(),
             most: 0,
             usual,
             spread,
@@ -101,7 +106,10 @@ impl Yard {
 
     /// How many boxes run that nobody has ended.
     pub(crate) fn active(&self) -> usize {
-        self.running.values().filter(|r| !r.cancelled && r.ends_at > self.now).count()
+        self.running
+            .values()
+            .filter(|r| !r.cancelled && r.ends_at > self.now)
+            .count()
     }
 
     fn run(&mut self, order: &BoxOrder, truth: Truth) -> Running {
@@ -134,7 +142,11 @@ impl Yard {
             _ => duration,
         };
         let doomed = fate == Some(Ending::Failed) && roll(faults.doomed);
-        let late = if roll(faults.late) { self.usual / 2 } else { Duration::ZERO };
+        let late = if roll(faults.late) {
+            self.usual / 2
+        } else {
+            Duration::ZERO
+        };
         Running {
             ends_at: self.now + duration + late,
             doomed_at: doomed.then(|| self.now + duration / 4),
@@ -170,9 +182,15 @@ impl Boxes for FakeBoxes {
         self.fuse.effect(|| {
             let truth = truth_of(self.git.borrow().files_at(order.commit));
             let mut yard = self.yard.borrow_mut();
+            yard.started += 1;
+            let refused = yard.faults.refused;
+            if yard.dice.permille(refused) {
+                let ending = Ending::Trouble(Trouble::CouldNotStart);
+                yard.refusals.push(report(order.build, ending, Duration::ZERO));
+                return;
+            }
             let running = yard.run(&order, truth);
             yard.running.insert(order.build, running);
-            yard.started += 1;
             yard.most = yard.most.max(yard.active());
         });
     }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::{ChangeId, CommitId, RepositoryId};
 use gantry_core::queue::build::BuildState;
-use gantry_core::queue::planner::Purpose;
 use gantry_core::queue::change::{BounceReason, Change, ChangeState, LandedBy};
+use gantry_core::queue::planner::Purpose;
 use gantry_engine::audit::{Audit, audit};
 use gantry_engine::gate::GATE_FILE;
 use gantry_engine::journal::{CANDIDATES, CHANGES, Verdict};
@@ -25,6 +25,8 @@ pub struct Rules {
     moves: usize,
     facts: u64,
     landings: BTreeMap<ChangeId, u32>,
+    /// The facts of earlier endings went with a lost database; their reasons did not.
+    lost: bool,
     /// Somebody took commits off the target.
     pub(crate) rewound: bool,
     /// The target holds a flaky test: innocents may be bounced.
@@ -34,6 +36,7 @@ pub struct Rules {
 impl Rules {
     pub(crate) fn database_lost(&mut self) {
         self.facts = 0;
+        self.lost = true;
         self.landings.clear();
     }
 }
@@ -53,7 +56,10 @@ impl TestWorld {
                 self.fail(&broken);
             }
         }
-        let facts = self.store().load_facts_after(self.rules.facts, 10_000).expect("readable facts");
+        let facts = self
+            .store()
+            .load_facts_after(self.rules.facts, 10_000)
+            .expect("readable facts");
         for recorded in facts {
             self.rules.facts = recorded.sequence;
             if let Err(broken) = self.check_fact(&recorded.fact) {
@@ -72,8 +78,11 @@ impl TestWorld {
 
     fn slots_of_target(&self) -> usize {
         let git = self.git.borrow();
-        let gate = git.tip().and_then(|tip| git.files_at(tip).get(GATE_FILE).cloned());
-        gate.and_then(|gate| gate.split(':').next()?.parse().ok()).unwrap_or(2)
+        let gate = git
+            .tip()
+            .and_then(|tip| git.files_at(tip).get(GATE_FILE).cloned());
+        gate.and_then(|gate| gate.split(':').next()?.parse().ok())
+            .unwrap_or(2)
     }
 
     /// Rules 1, 2 and 5: tested is landed, compare and swap, the gate of the base, gate changes alone.
@@ -82,7 +91,9 @@ impl TestWorld {
         let mut git = git.borrow_mut();
         let what = format!("{} to {}", one.from.short(), one.to.short());
         if !git.ancestors(one.to).contains(&one.from) {
-            return Err(format!("the target was moved from {what}, which is no fast-forward"));
+            return Err(format!(
+                "the target was moved from {what}, which is no fast-forward"
+            ));
         }
         let fits = |verdict: &&Verdict| {
             let base = verdict.base == one.from.to_string();
@@ -90,26 +101,45 @@ impl TestWorld {
             tree && (base || verdict.members.iter().any(|m| m.commit == one.from.to_string()))
         };
         let Some(verdict) = one.verdicts.iter().find(fits) else {
-            return Err(format!("the target was moved from {what} without a verdict in the journal"));
+            return Err(format!(
+                "the target was moved from {what} without a verdict in the journal"
+            ));
         };
-        let base: CommitId = verdict.base.parse().map_err(|_| "an unreadable base".to_owned())?;
+        let base: CommitId = verdict
+            .base
+            .parse()
+            .map_err(|_| "an unreadable base".to_owned())?;
         let gate = git.files_at(base).get(GATE_FILE).cloned().unwrap_or_default();
         if CommitId::from_bytes(name(&gate)).to_string() != verdict.gate {
-            return Err(format!("{} was tested by another gate than its base's", one.to.short()));
+            return Err(format!(
+                "{} was tested by another gate than its base's",
+                one.to.short()
+            ));
         }
         let truth = truth_of(git.files_at(one.to));
         if matches!(truth, Truth::Bad | Truth::Hangs) {
-            return Err(format!("main is red: it was moved from {what}, whose truth is {truth:?}"));
+            return Err(format!(
+                "main is red: it was moved from {what}, whose truth is {truth:?}"
+            ));
         }
         self.rules.flaky_base |= matches!(truth, Truth::Flaky(_));
-        let landed_before = verdict.members.iter().rposition(|m| m.commit == one.from.to_string());
+        let landed_before = verdict
+            .members
+            .iter()
+            .rposition(|m| m.commit == one.from.to_string());
         let rest = &verdict.members[landed_before.map_or(0, |at| at + 1)..];
         let mut before = one.from;
         for member in rest {
-            let after: CommitId = member.commit.parse().map_err(|_| "an unreadable commit".to_owned())?;
+            let after: CommitId = member
+                .commit
+                .parse()
+                .map_err(|_| "an unreadable commit".to_owned())?;
             let edits_gate = git.files_at(before).get(GATE_FILE) != git.files_at(after).get(GATE_FILE);
             if edits_gate && rest.len() > 1 {
-                return Err(format!("C{} edits the gate and landed with others", member.change));
+                return Err(format!(
+                    "C{} edits the gate and landed with others",
+                    member.change
+                ));
             }
             before = after;
         }
@@ -142,12 +172,16 @@ impl TestWorld {
     fn check_bounce(&mut self, change: &Change, reason: &BounceReason) -> Result<(), String> {
         let git = self.git.clone();
         let mut git = git.borrow_mut();
-        let (Some(tip), id) = (git.tip(), change.id) else { return Ok(()) };
+        let (Some(tip), id) = (git.tip(), change.id) else {
+            return Ok(());
+        };
         let own = own_files(&mut git, tip, change.head);
         let target = git.files_at(tip).clone();
-        let guilty = |truth: Truth| matches!((truth, reason), (Truth::Flaky(_), _))
-            || truth == Truth::Bad && !matches!(reason, BounceReason::TimedOut { .. })
-            || truth == Truth::Hangs && matches!(reason, BounceReason::TimedOut { .. });
+        let guilty = |truth: Truth| {
+            matches!((truth, reason), (Truth::Flaky(_), _))
+                || truth == Truth::Bad && !matches!(reason, BounceReason::TimedOut { .. })
+                || truth == Truth::Hangs && matches!(reason, BounceReason::TimedOut { .. })
+        };
         let mut joined = target;
         joined.extend(own.clone());
         match reason {
@@ -157,13 +191,16 @@ impl TestWorld {
                     merge(git.files_at(base), git.files_at(tip), git.files_at(change.head)).is_err()
                 });
                 let single = git.left(change.head, &[tip]).len() == 1;
-                (sum != Some(false) || !single).then_some(()).ok_or(format!("{id} was bounced though it merges"))
+                (sum != Some(false) || !single)
+                    .then_some(())
+                    .ok_or(format!("{id} was bounced though it merges"))
             }
             _ if self.rules.flaky_base || guilty(truth_of(&own)) => Ok(()),
             BounceReason::CheckFailed { .. } | BounceReason::FailsTogether { .. } => {
                 // With what the target holds it fails, though the target alone does not.
                 let with = truth_of(&joined) == Truth::Bad && truth_of(git.files_at(tip)) != Truth::Bad;
-                with.then_some(()).ok_or(format!("the innocent {id} was bounced: {reason:?}"))
+                with.then_some(())
+                    .ok_or(format!("the innocent {id} was bounced: {reason:?}"))
             }
             BounceReason::TimedOut { .. } => Err(format!("the innocent {id} was bounced: {reason:?}")),
         }
@@ -212,9 +249,15 @@ impl TestWorld {
                 return Some(format!("{} did not end: {:?}", change.id, change.state));
             }
         };
-        let facts = self.store().load_facts_of(change.id, 1_000).expect("readable facts");
-        let told = facts.iter().any(|f| f.fact.kind == wanted && !f.fact.text.is_empty());
-        (!told).then(|| format!("{} is {:?} and no fact says so", change.id, change.state))
+        let facts = self
+            .store()
+            .load_facts_of(change.id, 1_000)
+            .expect("readable facts");
+        let told = facts
+            .iter()
+            .any(|f| f.fact.kind == wanted && !f.fact.text.is_empty());
+        (!told && !self.rules.lost)
+            .then(|| format!("{} is {:?} and no fact says so", change.id, change.state))
     }
 
     /// Rule 3: refs and rows agree.
@@ -225,18 +268,38 @@ impl TestWorld {
             .filter(|c| !c.state.is_terminal())
             .map(|c| format!("{CHANGES}{}", c.id))
             .collect();
-        let noted: BTreeSet<String> = git.refs.keys().filter(|r| r.starts_with(CHANGES)).cloned().collect();
-        let mut broken: Vec<String> =
-            living.symmetric_difference(&noted).map(|name| format!("{name} is out of step")).collect();
-        let counting = self.store().load_counting_builds(RepositoryId::new(1)).expect("readable builds");
+        let noted: BTreeSet<String> = git
+            .refs
+            .keys()
+            .filter(|r| r.starts_with(CHANGES))
+            .cloned()
+            .collect();
+        let mut broken: Vec<String> = living
+            .symmetric_difference(&noted)
+            .map(|name| format!("{name} is out of step"))
+            .collect();
+        let counting = self
+            .store()
+            .load_counting_builds(RepositoryId::new(1))
+            .expect("readable builds");
         let left = |name: &&String| {
-            name.starts_with(CANDIDATES) && !counting.iter().any(|b| **name == format!("{CANDIDATES}{}", b.id))
+            name.starts_with(CANDIDATES)
+                && !counting.iter().any(|b| **name == format!("{CANDIDATES}{}", b.id))
         };
-        broken.extend(git.refs.keys().filter(left).map(|name| format!("{name} is left over")));
+        broken.extend(
+            git.refs
+                .keys()
+                .filter(left)
+                .map(|name| format!("{name} is left over")),
+        );
         let running = counting
             .iter()
             .filter(|b| !matches!(b.state, BuildState::Ended(_)) && b.order.purpose != Purpose::Trace);
-        broken.extend(running.filter(|b| !b.order.members.is_empty()).map(|b| format!("{} still runs", b.id)));
+        broken.extend(
+            running
+                .filter(|b| !b.order.members.is_empty())
+                .map(|b| format!("{} still runs", b.id)),
+        );
         broken
     }
 
@@ -250,15 +313,24 @@ impl TestWorld {
 
     fn audit_faults(&mut self, changes: &[Change]) -> Vec<String> {
         let result = self.audited();
-        let proven = changes.iter().filter(|c| matches!(c.state, ChangeState::Landed(LandedBy::Build { .. })));
+        let proven = changes
+            .iter()
+            .filter(|c| matches!(c.state, ChangeState::Landed(LandedBy::Build { .. })));
         let off = |text: &str| self.rules.rewound && text.contains("not on the target any more");
-        let mut broken: Vec<String> =
-            result.faults.iter().filter(|f| !off(&f.text)).map(|f| format!("audit: {f:?}")).collect();
+        let mut broken: Vec<String> = result
+            .faults
+            .iter()
+            .filter(|f| !off(&f.text))
+            .map(|f| format!("audit: {f:?}"))
+            .collect();
         if result.changes + broken.len() < proven.count() && !self.rules.rewound {
             broken.push("audit: not every landed change was proven".to_owned());
         }
         let git = self.git.borrow();
-        let strange = result.pushed.iter().filter(|id| git.moves.iter().any(|one| one.to == **id));
+        let strange = result
+            .pushed
+            .iter()
+            .filter(|id| git.moves.iter().any(|one| one.to == **id));
         if !self.rules.rewound {
             broken.extend(strange.map(|id| format!("audit: {} counts as pushed", id.short())));
         }
@@ -316,5 +388,7 @@ fn own_files(git: &mut Git, tip: CommitId, head: CommitId) -> Files {
     let base = git.merge_base(head, &[tip]);
     let old = base.map(|id| git.files_at(id).clone()).unwrap_or_default();
     let new = git.files_at(head).clone();
-    new.into_iter().filter(|(path, content)| old.get(path) != Some(content)).collect()
+    new.into_iter()
+        .filter(|(path, content)| old.get(path) != Some(content))
+        .collect()
 }

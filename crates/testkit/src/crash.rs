@@ -210,7 +210,10 @@ fn try_against(scenario: Scenario, seed: u64, effect: u64, moment: Moment, expec
 /// Kills the process before and after every effect of every scenario.
 #[must_use]
 pub fn matrix(seed: u64) -> Vec<Point> {
-    SCENARIOS.into_iter().flat_map(|scenario| row(scenario, seed)).collect()
+    SCENARIOS
+        .into_iter()
+        .flat_map(|scenario| row(scenario, seed))
+        .collect()
 }
 
 /// Kills the process before and after every effect of one scenario.

@@ -30,6 +30,7 @@ pub struct Day {
 #[derive(Debug, Clone, Copy)]
 struct Weather {
     deaths: bool,
+    database_loss: bool,
     people: bool,
     pushes: bool,
     box_trouble: bool,
@@ -49,6 +50,7 @@ pub fn run_day(seed: u64) -> Day {
     let mut one = |share| dice.permille(share);
     let weather = Weather {
         deaths: one(400),
+        database_loss: one(100),
         people: one(600),
         pushes: one(300),
         box_trouble: one(400),
@@ -62,6 +64,7 @@ pub fn run_day(seed: u64) -> Day {
             no_start: dice.below(100),
             no_disk: dice.below(100),
             vanishes: dice.below(100),
+            refused: dice.below(60),
             doubled: 300,
             late: 200,
             doomed: 500,
@@ -88,7 +91,10 @@ pub fn run_day(seed: u64) -> Day {
     let all = world.changes();
     Day {
         changes: all.len(),
-        landed: all.iter().filter(|c| matches!(c.state, ChangeState::Landed(_))).count(),
+        landed: all
+            .iter()
+            .filter(|c| matches!(c.state, ChangeState::Landed(_)))
+            .count(),
         builds: world.builds_started(),
         deaths: world.deaths,
         effects: world.fuse.count(),
@@ -97,7 +103,15 @@ pub fn run_day(seed: u64) -> Day {
 
 fn setup(seed: u64, dice: &mut Dice) -> Setup {
     let methods = ["rebase", "rebase", "squash", "merge"];
-    let policies = ["priced", "priced", "priced", "serial", "batch", "optimistic", "best-first"];
+    let policies = [
+        "priced",
+        "priced",
+        "priced",
+        "serial",
+        "batch",
+        "optimistic",
+        "best-first",
+    ];
     Setup {
         seed,
         slots: 1 + usize::try_from(dice.below(4)).unwrap_or(0),
@@ -115,14 +129,21 @@ fn arrive(world: &mut TestWorld, dice: &mut Dice, weather: Weather, number: u64,
     let own = format!("own/{number}=1");
     let edits = match dice.below(20) {
         0..=2 => format!("{own} bad/{number}=1"),
-        3..=5 => format!("{own} pair/{}/{}=1", dice.below(2), if dice.permille(500) { "left" } else { "right" }),
+        3..=5 => format!(
+            "{own} pair/{}/{}=1",
+            dice.below(2),
+            if dice.permille(500) { "left" } else { "right" }
+        ),
         6..=8 => format!("{own} slot/{}={number}", dice.below(2)),
         9 => format!("{own} hang/{number}=1"),
         10 if weather.flakes => format!("{own} flaky/{number}={}", 100 + dice.below(400)),
         11 => {
             let setup = world.setup;
             let (slots, batch) = (setup.slots, setup.batch_max);
-            format!(".gantry.toml={slots}:{batch}:{}:{}:g{number}", setup.method, setup.policy)
+            format!(
+                ".gantry.toml={slots}:{batch}:{}:{}:g{number}",
+                setup.method, setup.policy
+            )
         }
         12 => "base=0".to_owned(),
         _ => own.clone(),
@@ -132,7 +153,11 @@ fn arrive(world: &mut TestWorld, dice: &mut Dice, weather: Weather, number: u64,
     let there = |world: &TestWorld, name: &str| world.git().refs.contains_key(&format!("refs/heads/{name}"));
     let on = if there(world, &on) { on } else { "main".to_owned() };
     let second = format!("more/{number}=1");
-    let commits = if dice.permille(200) { vec![edits.as_str(), second.as_str()] } else { vec![edits.as_str()] };
+    let commits = if dice.permille(200) {
+        vec![edits.as_str(), second.as_str()]
+    } else {
+        vec![edits.as_str()]
+    };
     world.branch_on(&on, &name, &commits);
     let mut offer = request(&name);
     if dice.permille(250) {
@@ -141,7 +166,9 @@ fn arrive(world: &mut TestWorld, dice: &mut Dice, weather: Weather, number: u64,
     offer.solo = dice.permille(60);
     if stacked.is_some() || dice.permille(80) {
         let known = world.changes();
-        let below = known.iter().find(|c| Some(c.branch.as_str()) == stacked.as_deref());
+        let below = known
+            .iter()
+            .find(|c| Some(c.branch.as_str()) == stacked.as_deref());
         offer.after = below.or(dice.pick(&known)).map(|c| c.id).into_iter().collect();
     }
     world.deaf = dice.permille(50);
@@ -154,8 +181,15 @@ fn arrive(world: &mut TestWorld, dice: &mut Dice, weather: Weather, number: u64,
 /// Something gets in the way, perhaps.
 fn storm(world: &mut TestWorld, dice: &mut Dice, weather: Weather, names: &[String]) {
     if weather.deaths && dice.permille(500) {
-        let moment = if dice.permille(500) { Moment::Before } else { Moment::After };
+        let moment = if dice.permille(500) {
+            Moment::Before
+        } else {
+            Moment::After
+        };
         world.die_in(1 + dice.below(120), moment);
+    }
+    if weather.database_loss && dice.permille(150) {
+        world.lose_database();
     }
     if weather.people && dice.permille(500) {
         person(world, dice, names);
@@ -183,7 +217,9 @@ fn storm(world: &mut TestWorld, dice: &mut Dice, weather: Weather, names: &[Stri
 
 /// A person asks for something, or does something to a branch.
 fn person(world: &mut TestWorld, dice: &mut Dice, names: &[String]) {
-    let Some(change) = dice.pick(&world.changes()).cloned() else { return };
+    let Some(change) = dice.pick(&world.changes()).cloned() else {
+        return;
+    };
     let (id, branch) = (change.id, change.branch.as_str().to_owned());
     // Each of these may be refused by what the change is by now; that is an answer, too.
     match dice.below(9) {
@@ -197,7 +233,12 @@ fn person(world: &mut TestWorld, dice: &mut Dice, names: &[String]) {
         5 => {
             let below = dice.pick(&[None, Some(Priority::High)]).copied().flatten();
             drop(world.ask(|factory, now| {
-                let freeze = Freeze { below, author: "ada".into(), reason: "release".into(), since: now };
+                let freeze = Freeze {
+                    below,
+                    author: "ada".into(),
+                    reason: "release".into(),
+                    since: now,
+                };
                 factory.freeze(0, freeze)
             }));
         }
@@ -260,7 +301,8 @@ fn calm(world: &mut TestWorld) {
     drop(world.ask(|factory, now| factory.thaw(0, "ada", now)));
     let dirty = {
         let git = world.git();
-        git.tip().is_some_and(|tip| git.files_at(tip).contains_key("bad/pushed"))
+        git.tip()
+            .is_some_and(|tip| git.files_at(tip).contains_key("bad/pushed"))
     };
     if dirty {
         world.push("-bad/pushed");

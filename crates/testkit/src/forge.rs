@@ -119,7 +119,10 @@ impl Git {
         if actual != Some(from) {
             return Ok(Swap::Lost { actual });
         }
-        let entries = self.journal.iter().filter_map(|text| serde_json::from_str(text).ok());
+        let entries = self
+            .journal
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok());
         let verdicts = entries
             .filter_map(|entry| match entry {
                 Entry::Verdict(verdict) => Some(verdict),
@@ -140,7 +143,10 @@ impl Forge for FakeForge {
 
     fn branches(&mut self) -> Result<BTreeMap<BranchName, CommitId>, GitError> {
         self.ask(|git| {
-            let heads = git.refs.iter().filter(|(name, _)| name.starts_with("refs/heads/"));
+            let heads = git
+                .refs
+                .iter()
+                .filter(|(name, _)| name.starts_with("refs/heads/"));
             Ok(heads
                 .filter_map(|(name, id)| Some((BranchName::parse(name).ok()?, *id)))
                 .collect())
@@ -234,7 +240,13 @@ impl Forge for FakeForge {
         })
     }
 
-    fn write_note(&mut self, ref_name: &str, text: &str, keeps: CommitId, at: Timestamp) -> Result<(), GitError> {
+    fn write_note(
+        &mut self,
+        ref_name: &str,
+        text: &str,
+        keeps: CommitId,
+        at: Timestamp,
+    ) -> Result<(), GitError> {
         let id = CommitId::from_bytes(name(&(text, keeps, at)));
         self.ask(|git| git.notes.insert(id, text.to_owned()));
         self.ensure_ref(ref_name, Some(id))
@@ -255,7 +267,8 @@ impl Forge for FakeForge {
         self.ask(|git| {
             git.lock(JOURNAL)?;
             git.journal.push(text.to_owned());
-            git.refs.insert(JOURNAL.to_owned(), CommitId::from_bytes(name(&(text, at))));
+            git.refs
+                .insert(JOURNAL.to_owned(), CommitId::from_bytes(name(&(text, at))));
             Ok(())
         })
     }

@@ -67,7 +67,9 @@ pub struct Git {
 
 impl std::fmt::Debug for Git {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Git").field("refs", &self.refs).finish_non_exhaustive()
+        f.debug_struct("Git")
+            .field("refs", &self.refs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,11 +78,22 @@ pub(crate) const TARGET: &str = "refs/heads/main";
 
 impl Git {
     /// Writes a commit; the same parts give the same commit.
-    pub fn write(&mut self, parents: Vec<CommitId>, files: Files, subject: &str, author: &str, seconds: i64) -> CommitId {
+    pub fn write(
+        &mut self,
+        parents: Vec<CommitId>,
+        files: Files,
+        subject: &str,
+        author: &str,
+        seconds: i64,
+    ) -> CommitId {
         let tree = TreeId::from_bytes(name(&("tree", &files)));
         self.trees.entry(tree).or_insert(files);
         let id = CommitId::from_bytes(name(&(&parents, tree, subject, author, seconds)));
-        let generation = parents.iter().map(|p| self.commits[p].generation + 1).max().unwrap_or(0);
+        let generation = parents
+            .iter()
+            .map(|p| self.commits[p].generation + 1)
+            .max()
+            .unwrap_or(0);
         self.commits.entry(id).or_insert_with(|| Commit {
             parents,
             tree,

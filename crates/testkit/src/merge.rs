@@ -28,7 +28,11 @@ pub(crate) fn merge(base: &Files, ours: &Files, theirs: &Files) -> Merged {
             files.insert(path.clone(), content.clone());
         }
     }
-    if clashes.is_empty() { Ok(files) } else { Err(clashes) }
+    if clashes.is_empty() {
+        Ok(files)
+    } else {
+        Err(clashes)
+    }
 }
 
 impl Git {
@@ -78,7 +82,12 @@ impl Git {
         Ok(Replay::Made { steps })
     }
 
-    fn rebase(&mut self, mut onto: CommitId, member: &Member, known: &[CommitId]) -> Result<CommitId, Vec<String>> {
+    fn rebase(
+        &mut self,
+        mut onto: CommitId,
+        member: &Member,
+        known: &[CommitId],
+    ) -> Result<CommitId, Vec<String>> {
         for id in self.left(member.head, known) {
             let commit = self.commit(id).clone();
             let parent = match commit.parents.as_slice() {
@@ -123,13 +132,23 @@ impl Git {
             Method::Squash | Method::Rebase => vec![onto],
         };
         let author = self.commit(head).author.clone();
-        Ok(self.write(parents, files, &member.title, &author, member.offered_at.as_seconds()))
+        Ok(self.write(
+            parents,
+            files,
+            &member.title,
+            &author,
+            member.offered_at.as_seconds(),
+        ))
     }
 
     /// Lists what is reachable from `head` and from none of `known`, parents before children.
     pub(crate) fn left(&mut self, head: CommitId, known: &[CommitId]) -> Vec<CommitId> {
         let had: HashSet<CommitId> = known.iter().flat_map(|id| self.ancestors(*id)).collect();
-        let mut left: Vec<CommitId> = self.ancestors(head).into_iter().filter(|id| !had.contains(id)).collect();
+        let mut left: Vec<CommitId> = self
+            .ancestors(head)
+            .into_iter()
+            .filter(|id| !had.contains(id))
+            .collect();
         left.sort_by_key(|id| (self.commit(*id).generation, *id));
         left
     }

@@ -36,6 +36,8 @@ pub fn truth_of(files: &Files) -> Truth {
     if under("hang/").next().is_some() {
         return Truth::Hangs;
     }
-    let flakes = under("flaky/").filter_map(|(_, content)| content.parse().ok()).max();
+    let flakes = under("flaky/")
+        .filter_map(|(_, content)| content.parse().ok())
+        .max();
     flakes.map_or(Truth::Good, Truth::Flaky)
 }

@@ -103,8 +103,14 @@ impl TestWorld {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let git = Rc::new(RefCell::new(Git::default()));
-        let gate = format!("{}:{}:{}:{}:1", setup.slots, setup.batch_max, setup.method, setup.policy);
-        let files = Files::from([(".gantry.toml".to_owned(), gate), ("base".to_owned(), "0".to_owned())]);
+        let gate = format!(
+            "{}:{}:{}:{}:1",
+            setup.slots, setup.batch_max, setup.method, setup.policy
+        );
+        let files = Files::from([
+            (".gantry.toml".to_owned(), gate),
+            ("base".to_owned(), "0".to_owned()),
+        ]);
         let root = git.borrow_mut().write(Vec::new(), files, "root", "person", 0);
         git.borrow_mut().set_ref(TARGET, Some(root));
         let yard = Rc::new(RefCell::new(Yard::new(setup.check, setup.spread, setup.seed)));
@@ -163,7 +169,10 @@ impl TestWorld {
 
     /// Lets a build, by number, run so long.
     pub fn build_takes(&mut self, build: u64, duration: Duration) {
-        self.yard.borrow_mut().scripted.insert(BuildId::new(build), duration);
+        self.yard
+            .borrow_mut()
+            .scripted
+            .insert(BuildId::new(build), duration);
     }
 
     /// Lets builds from now on take so long.
@@ -201,6 +210,7 @@ impl TestWorld {
     pub fn restart(&mut self) {
         self.deaths += 1;
         self.yard.borrow_mut().running.clear();
+        self.yard.borrow_mut().refusals.clear();
         self.doubled.clear();
         self.wake_at = Some(self.now);
         let empty = Store::in_memory().expect("a database in memory");
@@ -218,7 +228,10 @@ impl TestWorld {
             let now = self.now;
             let before = self.fuse.count();
             let wake = self.alive(|factory| factory.reconcile(now));
-            assert!(self.fuse.count() - before < 20_000, "one look takes too many effects");
+            assert!(
+                self.fuse.count() - before < 20_000,
+                "one look takes too many effects"
+            );
             self.check();
             match wake {
                 Some(wake) if wake.is_none_or(|at| at > now) => {
@@ -228,7 +241,10 @@ impl TestWorld {
                 Some(_) | None => {}
             }
         }
-        panic!("the line asks to come back at once for ever: {:?}", self.obstacle());
+        panic!(
+            "the line asks to come back at once for ever: {:?}",
+            self.obstacle()
+        );
     }
 
     fn next_instant(&self, until: Timestamp) -> Timestamp {
@@ -253,6 +269,7 @@ impl TestWorld {
         let mut again = Vec::new();
         {
             let mut yard = self.yard.borrow_mut();
+            news.append(&mut yard.refusals);
             yard.running.retain(|_, r| r.ends_at > now || r.report.is_some());
             for running in yard.running.values_mut().filter(|r| r.ends_at <= now && !r.told) {
                 running.told = true;
@@ -264,7 +281,9 @@ impl TestWorld {
         }
         let repository = self.repository().id;
         for report in news {
-            let died = self.alive(|factory| factory.report(repository, report, now)).is_none();
+            let died = self
+                .alive(|factory| factory.report(repository, report, now))
+                .is_none();
             if died {
                 break;
             }
@@ -295,7 +314,10 @@ impl TestWorld {
             }
             self.step(until);
         }
-        panic!("after {check_times} check times there still wait: {}", self.tell());
+        panic!(
+            "after {check_times} check times there still wait: {}",
+            self.tell()
+        );
     }
 
     /// True if a change needs no person to come to its end: it is pending, and not behind one that is halted.
@@ -323,7 +345,13 @@ impl TestWorld {
         }
         for fact in self.store().load_facts_after(0, 10_000).unwrap_or_default() {
             let fact = fact.fact;
-            text.push_str(&format!("  {} {} {:?} {}\n", fact.at, fact.kind.as_str(), fact.change, fact.text));
+            text.push_str(&format!(
+                "  {} {} {:?} {}\n",
+                fact.at,
+                fact.kind.as_str(),
+                fact.change,
+                fact.text
+            ));
         }
         text
     }
@@ -333,7 +361,10 @@ impl TestWorld {
     pub fn changes(&self) -> Vec<Change> {
         let all = ChangeId::new(i64::MAX as u64);
         let repository = gantry_core::id::RepositoryId::new(1);
-        let mut changes = self.store().load_changes_below(repository, all, 10_000).expect("readable changes");
+        let mut changes = self
+            .store()
+            .load_changes_below(repository, all, 10_000)
+            .expect("readable changes");
         changes.reverse();
         changes
     }
@@ -355,7 +386,12 @@ impl TestWorld {
     }
 
     /// As [`TestWorld::offer`], with more said.
-    pub fn offer_with(&mut self, branch: &str, edits: &str, more: impl FnOnce(&mut OfferRequest)) -> ChangeId {
+    pub fn offer_with(
+        &mut self,
+        branch: &str,
+        edits: &str,
+        more: impl FnOnce(&mut OfferRequest),
+    ) -> ChangeId {
         self.branch_on("main", branch, &[edits]);
         let mut request = request(branch);
         more(&mut request);
@@ -399,13 +435,19 @@ impl TestWorld {
 
     /// A person gives a change another priority.
     pub fn set_priority(&mut self, change: ChangeId, priority: Priority) {
-        self.ask(|factory, now| factory.set_priority(change, priority, now)).expect("not ended yet");
+        self.ask(|factory, now| factory.set_priority(change, priority, now))
+            .expect("not ended yet");
     }
 
     /// A person freezes the queue, whole or below a priority.
     pub fn freeze(&mut self, below: Option<Priority>) {
         let frozen = self.ask(|factory, now| {
-            let freeze = Freeze { below, author: "ada".into(), reason: "release".into(), since: now };
+            let freeze = Freeze {
+                below,
+                author: "ada".into(),
+                reason: "release".into(),
+                since: now,
+            };
             factory.freeze(0, freeze)
         });
         frozen.expect("the freeze is stored");
@@ -413,7 +455,8 @@ impl TestWorld {
 
     /// A person thaws the queue.
     pub fn thaw(&mut self) {
-        self.ask(|factory, now| factory.thaw(0, "ada", now)).expect("it was frozen");
+        self.ask(|factory, now| factory.thaw(0, "ada", now))
+            .expect("it was frozen");
     }
 
     /// A person pushes to the target past the queue.
@@ -426,7 +469,9 @@ impl TestWorld {
 
     /// A person deletes a branch.
     pub fn delete_branch(&mut self, branch: &str) {
-        self.git.borrow_mut().set_ref(&format!("refs/heads/{branch}"), None);
+        self.git
+            .borrow_mut()
+            .set_ref(&format!("refs/heads/{branch}"), None);
         if !self.deaf {
             self.look();
         }
@@ -473,7 +518,8 @@ impl TestWorld {
         let main = BranchName::parse("main").expect("a name");
         let repository = store.insert_repository("virtual", "/virtual", &main, false)?;
         let mut forge = FakeForge::open(Rc::clone(&self.git), Rc::clone(&self.fuse));
-        gantry_engine::rebuild::rebuild(&mut store, &repository, &mut forge, self.now).expect("readable refs");
+        gantry_engine::rebuild::rebuild(&mut store, &repository, &mut forge, self.now)
+            .expect("readable refs");
         Ok(store)
     }
 

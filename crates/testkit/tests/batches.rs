@@ -20,11 +20,24 @@ fn drained(setup: Setup, offers: &[(&str, &str)]) -> TestWorld {
 }
 
 fn bounced(world: &TestWorld) -> Vec<String> {
-    let halted = |change: &gantry_core::queue::change::Change| matches!(change.state, ChangeState::Bounced(_));
-    world.changes().into_iter().filter(halted).map(|change| change.branch.to_string()).collect()
+    let halted =
+        |change: &gantry_core::queue::change::Change| matches!(change.state, ChangeState::Bounced(_));
+    world
+        .changes()
+        .into_iter()
+        .filter(halted)
+        .map(|change| change.branch.to_string())
+        .collect()
 }
 
-const SIX: [(&str, &str); 6] = [("a", "a=1"), ("b", "b=1"), ("c", "c=1"), ("d", "d=1"), ("e", "e=1"), ("f", "f=1")];
+const SIX: [(&str, &str); 6] = [
+    ("a", "a=1"),
+    ("b", "b=1"),
+    ("c", "c=1"),
+    ("d", "d=1"),
+    ("e", "e=1"),
+    ("f", "f=1"),
+];
 
 #[test]
 fn one_culprit_among_six_costs_at_most_five_more_builds() {
@@ -53,7 +66,10 @@ fn one_culprit_among_six_costs_at_most_five_more_builds() {
             let mut offers = SIX;
             offers[culprit].1 = "bad/x=1";
             let count = builds(&offers, slots);
-            assert!(count <= clean + more, "{slots} slots, culprit {culprit}: {count} builds, {clean} without one");
+            assert!(
+                count <= clean + more,
+                "{slots} slots, culprit {culprit}: {count} builds, {clean} without one"
+            );
         }
     }
 }
@@ -65,7 +81,11 @@ fn two_culprits_among_eight_are_found_and_the_others_land() {
         let mut edits: Vec<String> = names.iter().map(|name| format!("{name}=1")).collect();
         edits[first] = "bad/x=1".into();
         edits[second] = "bad/y=1".into();
-        let offers: Vec<(&str, &str)> = names.iter().copied().zip(edits.iter().map(String::as_str)).collect();
+        let offers: Vec<(&str, &str)> = names
+            .iter()
+            .copied()
+            .zip(edits.iter().map(String::as_str))
+            .collect();
         let world = drained(Setup::default(), &offers);
         assert_eq!(bounced(&world), [names[first], names[second]]);
         assert_eq!(world.landed().len(), 6);
@@ -74,12 +94,20 @@ fn two_culprits_among_eight_are_found_and_the_others_land() {
 
 #[test]
 fn of_a_pair_that_fails_only_together_the_second_bounces_and_names_the_first() {
-    let offers = [("l", "pair/p/left=1"), ("x", "x=1"), ("r", "pair/p/right=1"), ("y", "y=1")];
+    let offers = [
+        ("l", "pair/p/left=1"),
+        ("x", "x=1"),
+        ("r", "pair/p/right=1"),
+        ("y", "y=1"),
+    ];
     let world = drained(Setup::default(), &offers);
     assert_eq!(world.landed(), ["l", "x", "y"]);
     let changes = world.changes();
     let first = changes.iter().find(|c| c.branch.as_str() == "l").map(|c| c.id);
-    let second = changes.iter().find(|c| c.branch.as_str() == "r").map(|c| c.state.clone());
+    let second = changes
+        .iter()
+        .find(|c| c.branch.as_str() == "r")
+        .map(|c| c.state.clone());
     match second {
         Some(ChangeState::Bounced(BounceReason::FailsTogether { with, .. })) => assert_eq!(Some(with), first),
         other => panic!("the second is {other:?}"),
@@ -92,7 +120,10 @@ fn of_two_that_conflict_in_a_batch_the_second_bounces_with_the_paths() {
     let world = drained(Setup::default(), &offers);
     assert_eq!(world.landed(), ["a", "x", "y"]);
     let changes = world.changes();
-    let second = changes.iter().find(|c| c.branch.as_str() == "b").map(|c| c.state.clone());
+    let second = changes
+        .iter()
+        .find(|c| c.branch.as_str() == "b")
+        .map(|c| c.state.clone());
     match second {
         Some(ChangeState::Bounced(BounceReason::Conflict { paths, .. })) => assert_eq!(paths, ["slot"]),
         other => panic!("the second is {other:?}"),
@@ -104,7 +135,8 @@ fn a_change_that_hangs_is_told_apart_from_one_that_fails() {
     let offers = [("a", "a=1"), ("hang", "hang/x=1"), ("b", "b=1")];
     let world = drained(Setup::default(), &offers);
     assert_eq!(world.landed(), ["a", "b"]);
-    let timed_out = |state: &ChangeState| matches!(state, ChangeState::Bounced(BounceReason::TimedOut { .. }));
+    let timed_out =
+        |state: &ChangeState| matches!(state, ChangeState::Bounced(BounceReason::TimedOut { .. }));
     assert_eq!(world.changes().iter().filter(|c| timed_out(&c.state)).count(), 1);
 }
 
@@ -135,9 +167,18 @@ fn a_batch_never_lands_more_than_its_limit_at_once() {
         };
         let world = drained(setup, &SIX);
         assert_eq!(world.landed().len(), 6);
-        let builds = world.store().load_builds_below(gantry_core::id::RepositoryId::new(1), gantry_store::Store::after_all_builds(), 100);
+        let builds = world.store().load_builds_below(
+            gantry_core::id::RepositoryId::new(1),
+            gantry_store::Store::after_all_builds(),
+            100,
+        );
         for build in builds.expect("readable builds") {
-            assert!(build.order.members.len() <= 2, "{policy}: {} holds {:?}", build.id, build.order.members.len());
+            assert!(
+                build.order.members.len() <= 2,
+                "{policy}: {} holds {:?}",
+                build.id,
+                build.order.members.len()
+            );
         }
     }
 }

@@ -4,11 +4,20 @@ use gantry_testkit::crash::{SCENARIOS, row};
 
 #[track_caller]
 fn check(name: &str) {
-    let scenario = SCENARIOS.into_iter().find(|s| s.name == name).expect("a scenario of that name");
+    let scenario = SCENARIOS
+        .into_iter()
+        .find(|s| s.name == name)
+        .expect("a scenario of that name");
     let points = row(scenario, 1);
     let broken: Vec<_> = points.iter().filter(|point| point.broken.is_some()).collect();
     assert!(points.len() > 20, "only {} points", points.len());
-    assert!(broken.is_empty(), "{} of {}: {:#?}", broken.len(), points.len(), broken.first());
+    assert!(
+        broken.is_empty(),
+        "{} of {}: {:#?}",
+        broken.len(),
+        points.len(),
+        broken.first()
+    );
 }
 
 #[test]

@@ -5,7 +5,10 @@ use gantry_testkit::day::run_day;
 /// Runs days from a seed on; `GANTRY_SEED` moves all of them.
 #[track_caller]
 fn check(first: u64, days: u64) {
-    let moved: u64 = std::env::var("GANTRY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    let moved: u64 = std::env::var("GANTRY_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(0);
     let (mut changes, mut landed, mut deaths) = (0, 0, 0);
     for seed in moved + first..moved + first + days {
         let day = std::panic::catch_unwind(|| run_day(seed));

@@ -20,7 +20,9 @@ fn serial(seed: u64) -> TestWorld {
 }
 
 fn builds(world: &TestWorld) -> Vec<Build> {
-    let all = world.store().load_builds_below(RepositoryId::new(1), Store::after_all_builds(), 1_000);
+    let all = world
+        .store()
+        .load_builds_below(RepositoryId::new(1), Store::after_all_builds(), 1_000);
     let mut all = all.expect("readable builds");
     all.reverse();
     all
@@ -94,8 +96,12 @@ fn a_later_success_never_launders_an_earlier_failure() {
         // Every verdict of the journal is the one its build has kept.
         let git = world.git();
         for text in &git.journal {
-            let Ok(gantry_engine::journal::Entry::Verdict(verdict)) = serde_json::from_str(text) else { continue };
-            let build = world.store().load_build(gantry_core::id::BuildId::new(verdict.build));
+            let Ok(gantry_engine::journal::Entry::Verdict(verdict)) = serde_json::from_str(text) else {
+                continue;
+            };
+            let build = world
+                .store()
+                .load_build(gantry_core::id::BuildId::new(verdict.build));
             let build = build.expect("readable builds").expect("it was stored");
             assert!(matches!(build.state, BuildState::Ended(ending) if ending.as_str() == verdict.ending));
         }
@@ -123,16 +129,33 @@ fn a_pass_that_is_too_short_to_be_true_is_run_again() {
 #[test]
 fn trouble_with_boxes_bounces_nobody_and_is_tried_again_later_and_later() {
     for faults in [
-        BoxFaults { no_start: 1_000, ..BoxFaults::default() },
-        BoxFaults { no_disk: 1_000, ..BoxFaults::default() },
-        BoxFaults { vanishes: 1_000, ..BoxFaults::default() },
+        BoxFaults {
+            no_start: 1_000,
+            ..BoxFaults::default()
+        },
+        BoxFaults {
+            no_disk: 1_000,
+            ..BoxFaults::default()
+        },
+        BoxFaults {
+            vanishes: 1_000,
+            ..BoxFaults::default()
+        },
+        BoxFaults {
+            refused: 1_000,
+            ..BoxFaults::default()
+        },
     ] {
         let mut world = serial(1);
         world.box_faults(faults);
         let change = world.offer("a", "a=1");
         world.run_for(Duration::from_secs(4 * 3_600));
         assert!(world.state(change).is_pending(), "{:?}", world.state(change));
-        assert!(world.builds_started() < 100, "{} builds in four hours", world.builds_started());
+        assert!(
+            world.builds_started() < 100,
+            "{} builds in four hours",
+            world.builds_started()
+        );
         world.box_faults(BoxFaults::default());
         world.run_until_settled(20);
         assert!(world.landed_by_build(change));
@@ -145,7 +168,10 @@ fn trouble_with_boxes_bounces_nobody_and_is_tried_again_later_and_later() {
 #[test]
 fn a_box_that_is_gone_without_a_word_is_noticed() {
     let mut world = serial(1);
-    world.box_faults(BoxFaults { vanishes: 1_000, ..BoxFaults::default() });
+    world.box_faults(BoxFaults {
+        vanishes: 1_000,
+        ..BoxFaults::default()
+    });
     let change = world.offer("a", "a=1");
     world.run_for(Duration::from_secs(361));
     world.box_faults(BoxFaults::default());

@@ -34,8 +34,14 @@ fn first_come_lands_first() {
 fn the_more_urgent_lands_first() {
     let mut world = serial();
     world.offer("first", "first=1");
-    for (name, priority) in [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)] {
-        world.offer_with(name, &format!("{name}=1"), |offer| offer.priority = Some(priority));
+    for (name, priority) in [
+        ("low", Priority::Low),
+        ("normal", Priority::Normal),
+        ("high", Priority::High),
+    ] {
+        world.offer_with(name, &format!("{name}=1"), |offer| {
+            offer.priority = Some(priority)
+        });
     }
     world.run_until_settled(50);
     assert_eq!(world.landed(), ["high", "first", "normal", "low"]);
@@ -169,7 +175,10 @@ fn what_waits_for_a_bounced_change_is_held_and_goes_on_when_it_is_mended() {
     let below = world.offer("below", "bad/x=1");
     let above = world.offer_with("above", "above=1", |offer| offer.after = vec![below]);
     world.run_until_settled(50);
-    assert!(matches!(world.state(above), ChangeState::Held(HoldReason::DependencyEnded { .. })));
+    assert!(matches!(
+        world.state(above),
+        ChangeState::Held(HoldReason::DependencyEnded { .. })
+    ));
     world.branch_on("below", "below", &["-bad/x mended=1"]);
     world.look();
     world.run_until_settled(50);
@@ -204,8 +213,12 @@ fn a_change_held_and_released_at_once_still_lands() {
     world.run_for(minutes(10));
     world.deaf = true;
     world.thaw();
-    world.ask(|factory, now| factory.hold(change, "wait", now)).expect("it is held");
-    world.ask(|factory, now| factory.release(change, now)).expect("it is released");
+    world
+        .ask(|factory, now| factory.hold(change, "wait", now))
+        .expect("it is held");
+    world
+        .ask(|factory, now| factory.release(change, now))
+        .expect("it is released");
     world.deaf = false;
     world.run_until_settled(20);
     assert!(world.landed_by_build(change));

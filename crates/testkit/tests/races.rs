@@ -78,7 +78,10 @@ fn a_deleted_branch_cancels_its_change_unless_it_was_merged() {
     world.git().set_ref("refs/heads/main", Some(head));
     world.git().set_ref("refs/heads/merged", None);
     world.delete_branch("gone");
-    assert_eq!(world.state(gone), ChangeState::Cancelled(CancelReason::BranchDeleted));
+    assert_eq!(
+        world.state(gone),
+        ChangeState::Cancelled(CancelReason::BranchDeleted)
+    );
     assert_eq!(world.state(merged), ChangeState::Landed(LandedBy::AlreadyIn));
     world.run_for(minutes(30));
     world.check_day();
@@ -134,7 +137,11 @@ fn what_somebody_took_off_the_target_stays_off() {
     world.run_until_settled(50);
     let git = world.git();
     let tip = git.tip().expect("a target");
-    assert!(!git.files_at(tip).contains_key("unwanted"), "{:?}", git.files_at(tip));
+    assert!(
+        !git.files_at(tip).contains_key("unwanted"),
+        "{:?}",
+        git.files_at(tip)
+    );
 }
 
 #[test]
@@ -161,7 +168,13 @@ fn an_offer_whose_ref_is_locked_is_kept_and_noted_later() {
     let offered = world.ask_offer(&request("a"));
     world.run_for(minutes(5));
     assert!(offered.is_ok(), "it is stored: {offered:?}");
-    assert!(world.git().refs.keys().any(|name| name.starts_with("refs/gantry/changes/")));
+    assert!(
+        world
+            .git()
+            .refs
+            .keys()
+            .any(|name| name.starts_with("refs/gantry/changes/"))
+    );
 }
 
 #[test]
@@ -180,7 +193,10 @@ fn a_change_with_unreadable_objects_stops_nobody_else_and_lands_once_they_are_ba
     world.run_for(minutes(10));
     let third = world.offer("third", "third=1");
     world.run_for(minutes(30));
-    assert!(world.landed_by_build(third), "a deleted branch with unreadable objects stops nobody");
+    assert!(
+        world.landed_by_build(third),
+        "a deleted branch with unreadable objects stops nobody"
+    );
     world.branch_on("main", "torn", &[]);
     world.git().set_ref("refs/heads/torn", Some(head));
     world.git().missing.clear();
@@ -231,8 +247,13 @@ fn a_silent_revert_is_held_until_a_person_lets_this_head_pass() {
     };
     let change = world.ask_offer(&request("stale")).expect("it is taken");
     assert_ne!(old, head);
-    assert!(matches!(world.state(change), ChangeState::Held(HoldReason::SilentRevert { .. })));
-    world.ask(|factory, now| factory.release(change, now)).expect("it was held");
+    assert!(matches!(
+        world.state(change),
+        ChangeState::Held(HoldReason::SilentRevert { .. })
+    ));
+    world
+        .ask(|factory, now| factory.release(change, now))
+        .expect("it was held");
     world.run_until_settled(20);
     assert!(world.landed_by_build(change));
 }
@@ -246,7 +267,9 @@ fn a_released_change_that_still_conflicts_bounces_again() {
     let conflict = |state: &ChangeState| matches!(state, ChangeState::Bounced(BounceReason::Conflict { .. }));
     assert!(conflict(&world.state(change)));
     world.thaw();
-    world.ask(|factory, now| factory.release(change, now)).expect("it was bounced");
+    world
+        .ask(|factory, now| factory.release(change, now))
+        .expect("it was bounced");
     assert!(conflict(&world.state(change)), "{:?}", world.state(change));
 }
 
@@ -306,6 +329,20 @@ fn a_direct_push_whose_control_run_passed_still_counts_as_pushed() {
 }
 
 #[test]
+fn a_prerequisite_with_a_higher_number_outlives_the_database() {
+    let mut world = TestWorld::new(Setup::default());
+    world.freeze(None);
+    world.offer("a", "a=1");
+    let second = world.offer("b", "b=1");
+    let mut again = request("a");
+    again.after = vec![second];
+    world.ask_offer(&again).expect("it is taken");
+    world.lose_database();
+    world.run_until_settled(50);
+    assert_eq!(world.landed(), ["b", "a"]);
+}
+
+#[test]
 fn a_lost_database_comes_back_from_the_refs_and_the_line_goes_on() {
     for minute in [0, 1, 7, 14, 30] {
         let mut world = TestWorld::new(Setup::default());
@@ -313,11 +350,18 @@ fn a_lost_database_comes_back_from_the_refs_and_the_line_goes_on() {
         world.offer_with("b", "b=1", |offer| offer.after = vec![first]);
         world.offer("bad", "bad/x=1");
         world.run_for(minutes(minute));
+        let waits_for = |world: &TestWorld| world.changes()[1].after.clone();
+        let before = waits_for(&world);
         world.lose_database();
+        assert_eq!(waits_for(&world), before);
         world.run_until_settled(50);
         assert_eq!(world.landed(), ["a", "b"], "lost after {minute} minutes");
         world.run_for(minutes(30));
-        let bounced = world.changes().iter().filter(|c| matches!(c.state, ChangeState::Bounced(_))).count();
+        let bounced = world
+            .changes()
+            .iter()
+            .filter(|c| matches!(c.state, ChangeState::Bounced(_)))
+            .count();
         assert_eq!(bounced, 1);
     }
 }

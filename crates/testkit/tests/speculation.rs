@@ -36,7 +36,10 @@ fn a_failure_at_the_head_costs_only_the_head() {
 #[test]
 fn a_failure_in_the_middle_lets_what_is_ahead_land() {
     let mut world = optimistic(4);
-    offer_all(&mut world, &[("a", "a=1"), ("bad", "bad/x=1"), ("b", "b=1"), ("c", "c=1")]);
+    offer_all(
+        &mut world,
+        &[("a", "a=1"), ("bad", "bad/x=1"), ("b", "b=1"), ("c", "c=1")],
+    );
     world.run_until_settled(50);
     assert_eq!(world.landed(), ["a", "b", "c"]);
 }
@@ -51,7 +54,10 @@ fn an_innocent_that_fails_first_on_top_of_a_bad_one_is_not_blamed() {
     world.run_until_settled(50);
     assert_eq!(world.landed(), ["innocent"]);
     let facts = world.store().load_facts_after(0, 1_000).expect("readable facts");
-    let bounces = facts.iter().filter(|f| f.fact.kind == FactKind::ChangeBounced).count();
+    let bounces = facts
+        .iter()
+        .filter(|f| f.fact.kind == FactKind::ChangeBounced)
+        .count();
     assert_eq!(bounces, 1);
 }
 
@@ -93,7 +99,11 @@ fn there_are_never_more_builds_than_slots() {
                 world.run_for(Duration::from_secs(40));
             }
             world.run_until_settled(100);
-            assert!(world.most_at_once() <= slots, "{policy}: {} in {slots}", world.most_at_once());
+            assert!(
+                world.most_at_once() <= slots,
+                "{policy}: {} in {slots}",
+                world.most_at_once()
+            );
             assert_eq!(world.landed().len(), 12);
         }
     }
@@ -110,7 +120,9 @@ fn an_early_failure_pattern_starts_followers_anew_at_once() {
     // A quarter of the check's time shows that the first will fail.
     world.run_for(Duration::from_secs(100));
     world.look();
-    let builds = world.store().load_counting_builds(gantry_core::id::RepositoryId::new(1));
+    let builds = world
+        .store()
+        .load_counting_builds(gantry_core::id::RepositoryId::new(1));
     let builds = builds.expect("readable builds");
     let follower = world.changes()[1].id;
     let alone = builds.iter().any(|build| {
@@ -142,7 +154,10 @@ fn the_target_moves_every_cycle_though_changes_arrive_faster_than_checks_end() {
                 (seen, moved_at) = (moves, world.now);
             }
             let still = world.now.since(moved_at);
-            assert!(still <= world.setup.check * 3, "{policy}: nothing landed for {still:?}");
+            assert!(
+                still <= world.setup.check * 3,
+                "{policy}: nothing landed for {still:?}"
+            );
         }
         let ended = world.store().load_builds_below(
             gantry_core::id::RepositoryId::new(1),

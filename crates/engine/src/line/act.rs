@@ -659,7 +659,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
 /// True for a control run that failed so long ago that the base is tried again: what broke it may lie outside of it.
 fn is_old_control(build: &Build, now: Timestamp) -> bool {
     let failed = matches!(build.state, BuildState::Ended(Ending::Failed | Ending::TimedOut));
-    let old = build.ended_at.is_some_and(|at| now.since(at) >= BROKEN_BASE_RETRY_WAIT);
+    let old = build
+        .ended_at
+        .is_some_and(|at| now.since(at) >= BROKEN_BASE_RETRY_WAIT);
     build.order.members.is_empty() && failed && old
 }
 
