@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow};
@@ -116,6 +116,8 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let socket = data.socket();
     let local = bind_local(&socket)?;
+    // The address of an earlier daemon that was killed leads nowhere.
+    forget(&data.address())?;
     let remote = match listen {
         None => None,
         Some(address) => {
@@ -124,10 +126,7 @@ async fn serve(
                 .await
                 .with_context(|| format!("cannot listen on {address}"))?;
             tracing::info!(address = %listener.local_addr()?, "listening; the token is in {}", data.root().join("token").display());
-            std::fs::write(
-                data.root().join("address"),
-                format!("{}\n", listener.local_addr()?),
-            )?;
+            publish(data, listener.local_addr()?)?;
             Some((listener, token))
         }
     };
@@ -166,20 +165,35 @@ async fn serve(
         () = late => Ok(()),
     };
     signals.abort();
-    if let Err(error) = std::fs::remove_file(&socket) {
-        tracing::warn!(%error, "the socket is left behind; the next daemon replaces it");
+    for path in [&socket, &data.address()] {
+        if let Err(error) = forget(path) {
+            tracing::warn!("left behind until the next start: {error:#}");
+        }
     }
     result
 }
 
+/// Writes where remote callers are heard, whole or not at all.
+fn publish(data: &DataDir, address: SocketAddr) -> anyhow::Result<()> {
+    let (path, partial) = (data.address(), data.root().join("address.part"));
+    std::fs::write(&partial, format!("{address}\n"))
+        .and_then(|()| std::fs::rename(&partial, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Removes a file that may not be there.
+fn forget(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot replace {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Binds the local socket. Whoever holds the lock may replace one that a dead daemon left.
 fn bind_local(socket: &PathBuf) -> anyhow::Result<UnixListener> {
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot replace {}", socket.display()));
-        }
-        Ok(()) | Err(_) => {}
-    }
+    forget(socket)?;
     let listener = UnixListener::bind(socket).with_context(|| {
         format!(
             "cannot make the socket {} (its path may have at most 107 bytes)",

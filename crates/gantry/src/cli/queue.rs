@@ -404,11 +404,15 @@ fn wait(
         })
         .transpose()?;
     let watch = clock::Stopwatch::start();
-    let names: Vec<String> = changes.iter().map(|name| encoded(name)).collect();
+    let names = match changes {
+        [] => moving(client)?,
+        named => named.iter().map(|name| encoded(name)).collect(),
+    };
     loop {
         let left = limit.map_or(Duration::from_secs(20), |limit| watch.left_of(limit));
         let wait_ms = left.min(Duration::from_secs(20)).as_millis();
-        let value = client.get(&format!("/v1/wait?changes={}&wait_ms={wait_ms}", names.join(",")))?;
+        let body = json!({"changes": names, "wait_ms": u64::try_from(wait_ms).unwrap_or(u64::MAX)});
+        let value = client.post("/v1/wait", &body)?;
         let ended = value["ended"] == json!(true);
         if !ended && limit.is_none_or(|limit| !watch.left_of(limit).is_zero()) {
             continue;
@@ -428,6 +432,13 @@ fn wait(
             .all(|change| show::text(change, "state") == "landed");
         return Ok(if landed { ExitCode::Done } else { ExitCode::No });
     }
+}
+
+/// Names every change that goes on by itself, in every repository.
+fn moving(client: &Client) -> Result<Vec<String>, Coded> {
+    let answer = client.get("/v1/moving")?;
+    let names = show::list(&answer, "changes").iter();
+    Ok(names.filter_map(|name| name.as_str().map(str::to_owned)).collect())
 }
 
 impl Dock {

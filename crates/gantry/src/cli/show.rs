@@ -15,6 +15,13 @@ pub fn json(value: &Value) -> Result<(), Coded> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
+/// Prints bytes as they are.
+///
+/// Errors: the output cannot be written.
+pub fn raw(bytes: &[u8]) -> Result<(), Coded> {
+    Ok(std::io::stdout().write_all(bytes)?)
+}
+
 /// Prints one line, its control characters made visible.
 ///
 /// Errors: the output cannot be written.

@@ -45,7 +45,8 @@ pub fn router(app: App, guarded: bool) -> Router {
         .route("/v1/changes", get(changes).post(offer))
         .route("/v1/changes/{id}", get(show_change))
         .route("/v1/changes/{id}/{step}", post(step_change))
-        .route("/v1/wait", get(wait))
+        .route("/v1/moving", get(moving))
+        .route("/v1/wait", post(wait))
         .route("/v1/freeze", post(freeze))
         .route("/v1/thaw", post(thaw))
         .route("/v1/builds", get(builds))
@@ -89,9 +90,8 @@ struct EventsQuery {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WaitQuery {
-    #[serde(default)]
-    changes: String,
+struct WaitBody {
+    changes: Vec<String>,
     #[serde(default)]
     wait_ms: u64,
 }
@@ -113,14 +113,7 @@ fn priority_of(word: &str) -> Result<Priority, Refusal> {
 }
 
 fn view(factory: &mut Wired, change: Change, now: gantry_core::time::Timestamp) -> Result<Value, Refusal> {
-    let (store, lines) = factory.parts();
-    let line = lines
-        .iter_mut()
-        .find(|line| line.repository.id == change.repository);
-    let line =
-        line.ok_or_else(|| Refusal::missing(format!("the repository of {} is not open", change.id)))?;
-    let outlook = line.outlook(store, now)?;
-    Ok(dto::change(&line.view(store, &outlook, change)?))
+    views(factory, &[change.id], now).map(|mut list| list.pop().unwrap_or_default())
 }
 
 async fn status(State(app): State<App>) -> Answer {
@@ -458,52 +451,81 @@ async fn events(State(mut app): State<App>, Query(query): Query<EventsQuery>) ->
     Ok(Json(value))
 }
 
-/// Answers when all named changes have ended, or all that are in a queue if none is named, or the time is over.
-async fn wait(State(mut app): State<App>, Query(query): Query<WaitQuery>) -> Answer {
-    let named: Vec<ChangeId> = query
+/// Lists the changes of every repository that go on by themselves.
+async fn moving(State(app): State<App>) -> Answer {
+    let value = app
+        .ask(|factory, _| {
+            let (store, lines) = factory.parts();
+            let mut names = Vec::new();
+            for line in lines.iter() {
+                let alive = store.load_alive_changes(line.repository.id)?;
+                let goes_on = alive.iter().filter(|change| !change.state.is_halted());
+                names.extend(goes_on.map(|change| change.id.to_string()));
+            }
+            Ok::<_, Refusal>(json!({"changes": names}))
+        })
+        .await?;
+    Ok(Json(value))
+}
+
+/// Answers when all named changes have ended or wait for a person, or the time is over.
+async fn wait(State(mut app): State<App>, Json(body): Json<WaitBody>) -> Answer {
+    let named: Vec<ChangeId> = body
         .changes
-        .split(',')
-        .filter(|text| !text.is_empty())
-        .map(id_of::<ChangeId>)
+        .iter()
+        .map(|text| id_of::<ChangeId>(text))
         .collect::<Result<_, _>>()?;
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(query.wait_ms).min(WAIT_MAX);
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(body.wait_ms).min(WAIT_MAX);
     loop {
         let seen = *app.recorded.borrow_and_update();
         let wanted = named.clone();
-        let value = app.ask(move |factory, now| waited(factory, &wanted, now)).await?;
-        if value["ended"] == json!(true) {
-            return Ok(Json(value));
+        let moves = app.ask(move |factory, _| moves_of(factory, &wanted)).await?;
+        if moves {
+            let news = app.recorded.wait_for(|last| *last > seen);
+            if matches!(tokio::time::timeout_at(deadline, news).await, Ok(Ok(_))) {
+                continue;
+            }
         }
-        let news = app.recorded.wait_for(|last| *last > seen);
-        match tokio::time::timeout_at(deadline, news).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => return Ok(Json(value)),
-        }
+        // The views cost more than the question: they are made once.
+        let value = app
+            .ask(move |factory, now| {
+                let moves = moves_of(factory, &named)?;
+                let views = views(factory, &named, now)?;
+                Ok::<_, Refusal>(json!({"ended": !moves, "changes": views}))
+            })
+            .await?;
+        return Ok(Json(value));
     }
 }
 
-fn waited(
+fn moves_of(factory: &Wired, named: &[ChangeId]) -> Result<bool, Refusal> {
+    for id in named {
+        let state = factory.change(*id)?.state;
+        if !state.is_terminal() && !state.is_halted() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Views changes of any repository; what is common to a repository's changes is loaded once.
+fn views(
     factory: &mut Wired,
     named: &[ChangeId],
     now: gantry_core::time::Timestamp,
-) -> Result<Value, Refusal> {
-    let mut ids = named.to_vec();
-    let mut moving = false;
-    if named.is_empty() {
+) -> Result<Vec<Value>, Refusal> {
+    let mut outlooks = HashMap::new();
+    let mut list = Vec::with_capacity(named.len());
+    for id in named {
+        let change = factory.change(*id)?;
         let (store, lines) = factory.parts();
-        for line in lines.iter() {
-            let alive = store.load_alive_changes(line.repository.id)?;
-            moving |= alive.iter().any(|change| !change.state.is_halted());
-            ids.extend(alive.iter().map(|change| change.id));
-        }
+        let found = lines.iter_mut().find(|line| line.repository.id == change.repository);
+        let line = found.ok_or_else(|| Refusal::missing(format!("the repository of {id} is not open")))?;
+        let outlook = match outlooks.entry(change.repository) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(free) => free.insert(line.outlook(store, now)?),
+        };
+        list.push(dto::change(&line.view(store, outlook, change)?));
     }
-    let mut list = Vec::new();
-    for id in ids {
-        let change = factory.change(id)?;
-        moving |= !change.state.is_terminal() && !change.state.is_halted();
-        if !named.is_empty() {
-            list.push(view(factory, change, now)?);
-        }
-    }
-    Ok(json!({"ended": !moving, "changes": list}))
+    Ok(list)
 }
