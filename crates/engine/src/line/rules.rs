@@ -18,7 +18,7 @@ use super::{GateFound, Line, LineError, Obstacle};
 use crate::boxes::Boxes;
 use crate::forge::{Forge, OpenHead, Standing};
 use crate::gate::{EXAMPLE, GATE_FILE, GATE_PATHS, Gate};
-use crate::journal::{CANDIDATES, CHANGES, Entry, JOURNAL, Offer};
+use crate::journal::{CANDIDATES, CHANGES, Entry, Offer};
 
 impl<F: Forge, B: Boxes> Line<F, B> {
     /// Notices that the target moved, and by whom.
@@ -67,7 +67,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 
     fn begin_journal(&mut self, scene: &Scene) -> Result<(), LineError> {
-        if !self.forge.own_refs(JOURNAL)?.is_empty() {
+        let mut begun = false;
+        self.forge.read_journal(&mut |text| {
+            begun |= matches!(serde_json::from_str(text), Ok(Entry::Init { .. }));
+            !begun
+        })?;
+        if begun {
             return Ok(());
         }
         let init = Entry::Init {
@@ -130,14 +135,14 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             return Ok(true);
         }
         if !self.memory.recovered {
-            self.sweep_refs(scene)?;
+            self.sweep_refs(store, scene)?;
             self.memory.recovered = true;
         }
         Ok(false)
     }
 
     /// After a start: every living change has its ref, and no ref is left of what ended.
-    fn sweep_refs(&mut self, scene: &Scene) -> Result<(), LineError> {
+    fn sweep_refs(&mut self, store: &Store, scene: &Scene) -> Result<(), LineError> {
         for (name, _) in self.forge.own_refs(CANDIDATES)? {
             let id = name.strip_prefix(CANDIDATES).and_then(|text| text.parse().ok());
             if !scene.builds.iter().any(|build| Some(build.id) == id) {
@@ -147,8 +152,17 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let noted = self.forge.own_refs(CHANGES)?;
         for (name, _) in &noted {
             let id: Option<ChangeId> = name.strip_prefix(CHANGES).and_then(|text| text.parse().ok());
-            if id.is_none_or(|id| scene.change(id).is_none()) {
-                self.forge.ensure_ref(name, None)?;
+            let Some(id) = id.filter(|id| scene.change(*id).is_none()) else {
+                continue;
+            };
+            match store.load_change(id)? {
+                // It ended, and the process died before the journal was told.
+                Some(ended) if ended.state.is_terminal() => self.note_offer(&ended)?,
+                Some(_) => {}
+                // The database knows nothing of it: it is taken over when the repository is added again.
+                None => {
+                    tracing::warn!(change = %id, "a ref tells of a change that the database does not know")
+                }
             }
         }
         for change in &scene.changes {
