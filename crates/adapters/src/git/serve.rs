@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use gantry_core::id::BranchName;
+
 use super::GitProgram;
 use super::program::ProgramError;
 
@@ -44,10 +46,12 @@ impl GitProgram {
         command
     }
 
-    /// Writes the settings of a repository that takes offers by push; twice is the same as once.
+    /// Writes the settings of a repository that takes offers by push, and makes the target what a clone checks out;
+    /// twice is the same as once.
     ///
     /// Errors: [`ProgramError`].
-    pub fn configure_served(&self) -> Result<(), ProgramError> {
+    pub fn configure_served(&self, target: &BranchName) -> Result<(), ProgramError> {
+        self.succeed(&["symbolic-ref", "HEAD", &target.full_ref()], &[], CONFIG_TIMEOUT)?;
         for (key, value) in SERVED {
             self.succeed(&["config", key, value], &[], CONFIG_TIMEOUT)?;
         }
