@@ -1,6 +1,7 @@
 //! The daemon's HTTP side and the commands' client. Handlers parse, ask the factory, and render.
 
 mod ask;
+mod bounded;
 pub mod client;
 pub mod dto;
 mod error;
@@ -8,4 +9,5 @@ mod git_http;
 mod router;
 
 pub use ask::{App, Sender};
+pub use bounded::Bounded;
 pub use router::router;

@@ -38,6 +38,7 @@ pub fn program() -> PathBuf {
 pub struct Factory {
     pub folder: tempfile::TempDir,
     pub repo: Repo,
+    data: PathBuf,
     daemon: Option<Child>,
 }
 
@@ -85,6 +86,7 @@ impl Factory {
         set_mode(folder.path(), 0o755);
         let repo = make(folder.path().join("repo"));
         Self {
+            data: folder.path().join("data"),
             folder,
             repo,
             daemon: None,
@@ -99,7 +101,12 @@ impl Factory {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
+    }
+
+    /// Puts the data directory elsewhere, before anything is there.
+    pub fn keep_data_in(&mut self, folder: PathBuf) {
+        self.data = folder;
     }
 
     /// Lets the checks that wait for this valve go on.
@@ -257,12 +264,6 @@ impl Factory {
             let list: Vec<_> = changes.iter().map(|change| self.show(change)["reason"].clone()).collect();
             panic!("{list:#?}\n{}", self.log());
         }
-    }
-
-    /// Waits until a change is in this state.
-    #[track_caller]
-    pub fn until_state(&self, change: &str, state: &str) {
-        wait_for(&format!("{change} is {state}"), || self.state(change) == state);
     }
 
     /// Waits until the reason of a change is this one.

@@ -58,6 +58,7 @@ fn land_group(method: &str, size: usize) {
     }
     assert!(landed.iter().any(|build| build["candidate"] == factory.tip().as_str()), "the tip was tested itself");
     assert_eq!(factory.proven()["changes"], size);
+    factory.down();
     factory.repo.git(&["fsck", "--strict", "--no-dangling"]);
 }
 

@@ -134,7 +134,8 @@ impl Repo {
         let output = self.try_git(arguments, input);
         assert!(
             output.status.success(),
-            "git {arguments:?}: {}",
+            "git {arguments:?}: {} {}",
+            String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
