@@ -375,6 +375,7 @@ fn batches_of_eight(backlog: &Backlog) -> Answer<Vec<Vec<Member>>> {
             head: *head,
             title: format!("Change {number}"),
             offered_at: Timestamp::from_millis(1_800_000_000_000),
+            stands_on: Vec::new(),
         };
         members.push(member);
         if let Replay::Conflict { .. } = trials.replay(backlog.tip, &members, Method::Rebase)? {
@@ -411,6 +412,7 @@ fn long_history_figures() -> Answer<()> {
         head: commits[branch - 1],
         title: "topic".to_owned(),
         offered_at: Timestamp::from_millis(1_800_000_000_000),
+        stands_on: Vec::new(),
     };
     for method in [Method::Rebase, Method::Squash] {
         let repository = GitRepository::open(directory.path())?;

@@ -23,6 +23,7 @@ fn member(head: CommitId) -> Member {
         head,
         title: "A change".to_owned(),
         offered_at: Timestamp::from_millis(1_800_000_000_000),
+        stands_on: Vec::new(),
     }
 }
 

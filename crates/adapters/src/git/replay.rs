@@ -23,6 +23,8 @@ pub struct Member {
     pub title: String,
     /// When it was offered: the date of the commits made for it.
     pub offered_at: Timestamp,
+    /// Heads it is stacked on that have landed, perhaps under other names: what they hold is not replayed again.
+    pub stands_on: Vec<CommitId>,
 }
 
 /// How a change is put onto the base.
@@ -102,6 +104,7 @@ impl GitRepository {
             self.commit(head)?;
             let mut known = contained.clone();
             known.push(onto.commit);
+            known.extend(member.stands_on.iter().copied().map(object_id));
             let next = match method {
                 Method::Rebase => self.rebase(&mut learnt, onto, member, &known)?,
                 Method::Squash | Method::Merge => self.join(&mut learnt, onto, member, &known, method)?,

@@ -6,13 +6,13 @@ use gantry_adapters::git::{Member, Replay, Swap};
 use gantry_core::event::FactKind;
 use gantry_core::id::{BuildId, ChangeId, CommitId};
 use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending};
-use gantry_core::queue::change::{BounceReason, Change, ChangeEvent};
+use gantry_core::queue::change::{BounceReason, Change, ChangeEvent, ChangeState};
 use gantry_core::queue::planner::{
     Blame, BuildView, Item, Purpose, QueueView, Settings, Step, base_is_broken, plan,
 };
 use gantry_store::{Saved, Store};
 
-use super::scene::{Scene, Worth, member};
+use super::scene::{Scene, Worth};
 use super::{Line, LineError};
 use crate::boxes::{BoxOrder, Boxes};
 use crate::forge::Forge;
@@ -207,6 +207,28 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         numbers
     }
 
+    /// Returns what a replay needs of a change.
+    pub(super) fn member(&mut self, store: &Store, change: &Change) -> Result<Member, LineError> {
+        let mut stands_on = Vec::new();
+        for id in &change.after {
+            let landed = store
+                .load_change(*id)?
+                .filter(|below| matches!(below.state, ChangeState::Landed(_)));
+            if let Some(below) = landed
+                && self.is_stacked(below.head, change.head)?
+            {
+                stands_on.push(below.head);
+            }
+        }
+        Ok(Member {
+            change: change.id,
+            head: change.head,
+            title: change.title.clone(),
+            offered_at: change.offered_at,
+            stands_on,
+        })
+    }
+
     fn is_stacked(&mut self, below: CommitId, above: CommitId) -> Result<bool, LineError> {
         if let Some(known) = self.memory.stack_of.get(&(below, above)) {
             return Ok(*known);
@@ -231,7 +253,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         purpose: Purpose,
     ) -> Result<bool, LineError> {
         let changes: Vec<&Change> = members.iter().filter_map(|id| scene.change(*id)).collect();
-        let parts: Vec<Member> = changes.iter().map(|change| member(change)).collect();
+        let mut parts = Vec::with_capacity(changes.len());
+        for change in &changes {
+            parts.push(self.member(store, change)?);
+        }
         let steps = match self.forge.replay(scene.tip, &parts, gate.method) {
             Ok(Replay::Made { steps }) => steps,
             Ok(Replay::Conflict { change, .. }) => {

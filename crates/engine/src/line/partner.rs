@@ -11,7 +11,7 @@ use gantry_core::queue::planner::{Apart, Purpose, tell_apart};
 use gantry_store::{Store, StoreError};
 
 use super::act::build_members;
-use super::scene::{Scene, member};
+use super::scene::Scene;
 use super::{Line, LineError};
 use crate::boxes::Boxes;
 use crate::forge::Forge;
@@ -80,7 +80,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         change: &Change,
         base: CommitId,
     ) -> Result<bool, LineError> {
-        let parts = [member(change)];
+        let parts = [self.member(store, change)?];
         let steps = match self.forge.replay(base, &parts, gate.method)? {
             Replay::Made { steps } => steps,
             // It needs one of the landings to merge at all: it cannot be tried without them.

@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use gantry_adapters::git::FileAt;
+use gantry_adapters::git::{FileAt, Method, Replay};
 use gantry_core::event::FactKind;
 use gantry_core::id::{ChangeId, CommitId};
 use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES};
@@ -290,6 +290,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             let mut next = change.clone();
             match &verdict.standing {
                 Standing::Clean => continue,
+                Standing::Conflict { .. } if self.merges_as_stacked(store, scene, change)? => continue,
                 Standing::AlreadyIn => {
                     next.take(ChangeEvent::FoundLanded, scene.now)?;
                     let text = format!(
@@ -326,6 +327,24 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             self.memory.verdicts_of = Some(key);
         }
         Ok(wrote)
+    }
+
+    /// True if a change merges once what it is stacked on, and what has landed under other names, is left out.
+    fn merges_as_stacked(
+        &mut self,
+        store: &Store,
+        scene: &Scene,
+        change: &Change,
+    ) -> Result<bool, LineError> {
+        if change.after.is_empty() || !change.state.is_pending() {
+            return Ok(false);
+        }
+        let part = self.member(store, change)?;
+        if part.stands_on.is_empty() {
+            return Ok(false);
+        }
+        let replay = self.forge.replay(scene.tip, &[part], Method::Squash)?;
+        Ok(matches!(replay, Replay::Made { .. }))
     }
 
     /// Holds changes that would bring back older content, unless a person has let this head pass.

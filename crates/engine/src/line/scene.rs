@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use gantry_adapters::git::Member;
 use gantry_core::id::{ChangeId, CommitId, RepositoryId};
 use gantry_core::queue::build::{Build, BuildState, Ending};
 use gantry_core::queue::change::{BounceReason, Change, ChangeState};
@@ -242,16 +241,5 @@ fn progress(build: &Build, doomed: bool) -> Option<BuildProgress> {
         BuildState::Ended(Ending::Failed) => Some(BuildProgress::Failed),
         BuildState::Ended(Ending::TimedOut) => Some(BuildProgress::TimedOut),
         BuildState::Ended(Ending::Trouble(_) | Ending::Cancelled) => None,
-    }
-}
-
-/// Returns what a replay needs of a change.
-#[must_use]
-pub fn member(change: &Change) -> Member {
-    Member {
-        change: change.id,
-        head: change.head,
-        title: change.title.clone(),
-        offered_at: change.offered_at,
     }
 }
