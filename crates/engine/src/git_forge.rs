@@ -1,7 +1,7 @@
 //! The forge over a real repository, in process. Owns nothing but the opened repository and caches that may be lost.
 
-use std::collections::{BTreeMap, HashSet};
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,8 @@ impl Forge for GitForge {
             .zip(open)
             .map(|(seen, open)| self.readable_or_trouble(seen, open.head))
             .collect();
-        self.readable.retain(|head| open.iter().any(|other| other.head == *head));
+        self.readable
+            .retain(|head| open.iter().any(|other| other.head == *head));
         Ok(seen)
     }
 

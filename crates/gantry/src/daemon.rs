@@ -146,8 +146,8 @@ async fn serve(
         }
         stop.send_replace(true);
     });
-    let local_server =
-        axum::serve(Bounded::new(local, local_most), router(app.clone(), false)).with_graceful_shutdown(stopped(stopping.clone()));
+    let local_server = axum::serve(Bounded::new(local, local_most), router(app.clone(), false))
+        .with_graceful_shutdown(stopped(stopping.clone()));
     let remote_server = async {
         if let Some((listener, token)) = remote {
             let guarded = App {
@@ -192,7 +192,9 @@ fn connections_most() -> (usize, usize) {
     };
     // A refusal leaves the limit that was there, which is then what is shared out.
     let files = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
-    let free = usize::try_from(files.saturating_sub(FILES_KEPT)).unwrap_or(usize::MAX).max(16);
+    let free = usize::try_from(files.saturating_sub(FILES_KEPT))
+        .unwrap_or(usize::MAX)
+        .max(16);
     // A Git client over HTTP takes the pipes of a process besides its connection.
     (CONNECTIONS_MOST.0.min(free / 2), CONNECTIONS_MOST.1.min(free / 8))
 }

@@ -24,8 +24,15 @@ pub struct Held {
 impl std::fmt::Display for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (holder, root) = (self.holder.trim(), self.root.display());
-        let who = if holder.is_empty() { "which is just starting" } else { holder };
-        write!(f, "another gantry ({who}) runs in {root}; stop it with `gantry down`")
+        let who = if holder.is_empty() {
+            "which is just starting"
+        } else {
+            holder
+        };
+        write!(
+            f,
+            "another gantry ({who}) runs in {root}; stop it with `gantry down`"
+        )
     }
 }
 

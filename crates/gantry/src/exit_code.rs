@@ -64,7 +64,10 @@ impl ExitCode {
     /// Returns the code of a number, if it is one of ours.
     #[must_use]
     pub fn of_number(number: i32) -> Option<Self> {
-        TABLE.iter().find(|row| i32::from(row.1) == number).map(|row| row.0)
+        TABLE
+            .iter()
+            .find(|row| i32::from(row.1) == number)
+            .map(|row| row.0)
     }
 }
 

@@ -163,7 +163,9 @@ impl Up {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let mut command = process::member_command(program);
         command.envs(std::env::vars_os());
-        command.args(["up", "--background", "--data-dir"]).arg(data.root());
+        command
+            .args(["up", "--background", "--data-dir"])
+            .arg(data.root());
         if let Some(path) = &self.repo {
             command
                 .arg("--repo")
@@ -188,7 +190,10 @@ impl Up {
                     None | Some(ExitCode::Done) => ExitCode::Trouble,
                     Some(code) => code,
                 };
-                let text = format!("the daemon ended at once: {}", last.trim_start_matches("gantry: "));
+                let text = format!(
+                    "the daemon ended at once: {}",
+                    last.trim_start_matches("gantry: ")
+                );
                 return Err(Coded::new(code, text));
             }
             if watch.elapsed() > DAEMON_WAIT {

@@ -3,6 +3,7 @@
 mod audit;
 mod build;
 mod config;
+mod dock;
 mod events;
 mod factory;
 mod hook;
@@ -67,7 +68,7 @@ enum Command {
     #[command(subcommand)]
     Build(build::Build),
     /// Show the radar: which open changes have rotted, and because of what
-    Dock(queue::Dock),
+    Dock(dock::Dock),
     /// Prove from Git that every landing was tested as it landed
     Audit(audit::Audit),
     /// Print the recorded facts

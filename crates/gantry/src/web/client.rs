@@ -53,18 +53,16 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Value, Coded> {
-        let (status, bytes) = self
-            .runtime
-            .block_on(async {
-                let answer = exchange(&self.socket, method, path, body);
-                tokio::time::timeout(ANSWER_WAIT, answer).await.map_err(|_| {
-                    let text = format!(
-                        "the daemon has not answered for {} s; see its log",
-                        ANSWER_WAIT.as_secs()
-                    );
-                    Coded::new(ExitCode::TimedOut, text)
-                })?
-            })?;
+        let (status, bytes) = self.runtime.block_on(async {
+            let answer = exchange(&self.socket, method, path, body);
+            tokio::time::timeout(ANSWER_WAIT, answer).await.map_err(|_| {
+                let text = format!(
+                    "the daemon has not answered for {} s; see its log",
+                    ANSWER_WAIT.as_secs()
+                );
+                Coded::new(ExitCode::TimedOut, text)
+            })?
+        })?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
             Coded::new(
                 ExitCode::Trouble,

@@ -3,10 +3,12 @@
 mod ask;
 mod bounded;
 pub mod client;
+mod dock;
 pub mod dto;
 mod error;
 mod git_http;
 mod router;
+mod waiting;
 
 pub use ask::{App, Sender};
 pub use bounded::Bounded;

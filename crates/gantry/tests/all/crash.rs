@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::factory::{Factory, text};
 
-const GATE: &str = "[gate]\nslots = 2\nbatch_max = 4\n\n[[gate.check]]\nname = \"test\"\nrun = \"sleep 0.1; sh ci.sh\"\n";
+const GATE: &str =
+    "[gate]\nslots = 2\nbatch_max = 4\n\n[[gate.check]]\nname = \"test\"\nrun = \"sleep 0.1; sh ci.sh\"\n";
 
 /// Ten changes: some good, two bad, two that conflict, two that fail together, two stacked.
 fn offer_backlog(factory: &Factory) {
@@ -77,7 +78,9 @@ impl Random {
 }
 
 fn drain_with_kills(seed: u64, kills: u32) {
-    let Some(mut calm) = Factory::with_gate(GATE) else { return };
+    let Some(mut calm) = Factory::with_gate(GATE) else {
+        return;
+    };
     calm.up();
     offer_backlog(&calm);
     calm.decided(&[]);
@@ -85,7 +88,9 @@ fn drain_with_kills(seed: u64, kills: u32) {
     check_soundness(&mut calm);
     drop(calm);
 
-    let Some(mut factory) = Factory::with_gate(GATE) else { return };
+    let Some(mut factory) = Factory::with_gate(GATE) else {
+        return;
+    };
     eprintln!("seed {seed}");
     let mut random = Random(seed);
     factory.up();
@@ -115,7 +120,9 @@ fn fifteen_other_kills_at_random_moments_change_nothing() {
 
 #[test]
 fn a_deleted_database_is_made_anew_from_the_refs() {
-    let Some(mut factory) = Factory::running() else { return };
+    let Some(mut factory) = Factory::running() else {
+        return;
+    };
     let repo = &factory.repo;
     repo.branch("landed", &[("a", "a\n")]);
     repo.branch("bounced", &[("bad-x", "x\n")]);
@@ -153,11 +160,20 @@ fn a_deleted_database_is_made_anew_from_the_refs() {
         drop(std::fs::remove_file(factory.data().join(name)));
     }
     factory.up();
-    assert_eq!(factory.run(&["queue", "wait", "C5", "--timeout", "1s"]).code, 6, "it waits for what is held");
+    assert_eq!(
+        factory.run(&["queue", "wait", "C5", "--timeout", "1s"]).code,
+        6,
+        "it waits for what is held"
+    );
     for (after, before) in fields(&factory).iter().zip(&before) {
         assert!(after == before, "{after}\nwas\n{before}");
     }
-    assert!(factory.events().iter().any(|event| event["kind"] == "store.rebuilt"));
+    assert!(
+        factory
+            .events()
+            .iter()
+            .any(|event| event["kind"] == "store.rebuilt")
+    );
     factory.ask(&["queue", "release", &held]);
     factory.decided(&["C5"]);
     factory.repo.branch("new", &[("n", "n\n")]);
@@ -168,7 +184,9 @@ fn a_deleted_database_is_made_anew_from_the_refs() {
 
 #[test]
 fn a_killed_daemon_leaves_nothing_that_its_successor_does_not_clear() {
-    let Some(mut factory) = Factory::running() else { return };
+    let Some(mut factory) = Factory::running() else {
+        return;
+    };
     factory.repo.branch("slow", &[("wait", "slow")]);
     let slow = factory.offer("slow");
     factory.until_reason(&slow, "testing");
@@ -180,13 +198,20 @@ fn a_killed_daemon_leaves_nothing_that_its_successor_does_not_clear() {
     factory.up_with(&[]);
     factory.landed(&[&slow]);
     let builds = factory.ask(&["build", "list"]);
-    let states: Vec<_> = builds["builds"].as_array().expect("a list").iter().map(|b| text(&b["state"])).collect();
+    let states: Vec<_> = builds["builds"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|b| text(&b["state"]))
+        .collect();
     assert_eq!(states, ["passed", "interrupted"], "nobody is blamed for a crash");
 }
 
 #[test]
 fn a_person_moving_main_while_the_daemon_is_dead_is_seen_at_the_start() {
-    let Some(mut factory) = Factory::running() else { return };
+    let Some(mut factory) = Factory::running() else {
+        return;
+    };
     factory.repo.branch("one", &[("1", "1\n")]);
     factory.repo.branch("two", &[("wait", "two")]);
     let one = factory.offer("one");
@@ -198,6 +223,11 @@ fn a_person_moving_main_while_the_daemon_is_dead_is_seen_at_the_start() {
     factory.open("two");
     factory.up_with(&[]);
     factory.landed(&[&two]);
-    assert!(factory.events().iter().any(|event| event["kind"] == "target.pushed"));
+    assert!(
+        factory
+            .events()
+            .iter()
+            .any(|event| event["kind"] == "target.pushed")
+    );
     check_soundness(&mut factory);
 }

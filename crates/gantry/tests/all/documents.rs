@@ -30,7 +30,11 @@ fn commands(factory: &Factory, path: &[&str], found: &mut Vec<(String, Vec<Strin
             subs.push(word.to_owned());
         }
         if section == "Options:" {
-            options.extend(line.split([' ', ',']).filter(|w| w.starts_with("--") && line.trim_start().starts_with('-')).map(str::to_owned));
+            options.extend(
+                line.split([' ', ','])
+                    .filter(|w| w.starts_with("--") && line.trim_start().starts_with('-'))
+                    .map(str::to_owned),
+            );
         }
     }
     if subs.is_empty() {
@@ -54,7 +58,11 @@ fn every_command_and_option_is_described() {
         if !document.contains(&head) {
             missing.push(head);
         }
-        missing.extend(options.into_iter().filter(|option| !document.contains(&format!("`{option}"))));
+        missing.extend(
+            options
+                .into_iter()
+                .filter(|option| !document.contains(&format!("`{option}"))),
+        );
     }
     assert_eq!(missing, Vec::<String>::new());
 }
@@ -69,17 +77,28 @@ fn every_reason_code_is_described() {
     ]
     .map(read)
     .concat();
-    let patterns = [r#"reason\(\s*"([a-z_]+)""#, r#"code: "([a-z_]+)""#, r#"unusable\(\s*"([a-z_]+)""#, r#"\(\s*"(repository|host|bug)","#];
+    let patterns = [
+        r#"reason\(\s*"([a-z_]+)""#,
+        r#"code: "([a-z_]+)""#,
+        r#"unusable\(\s*"([a-z_]+)""#,
+        r#"\(\s*"(repository|host|bug)","#,
+    ];
     let codes: BTreeSet<String> = patterns
         .iter()
         .flat_map(|pattern| {
             let pattern = regex::Regex::new(pattern).expect("a pattern");
-            pattern.captures_iter(&sources).map(|found| found[1].to_owned()).collect::<Vec<_>>()
+            pattern
+                .captures_iter(&sources)
+                .map(|found| found[1].to_owned())
+                .collect::<Vec<_>>()
         })
         .collect();
     assert!(codes.len() >= 20, "{codes:?}");
     let document = document();
-    let missing: Vec<_> = codes.iter().filter(|code| !document.contains(&format!("| `{code}` |"))).collect();
+    let missing: Vec<_> = codes
+        .iter()
+        .filter(|code| !document.contains(&format!("| `{code}` |")))
+        .collect();
     assert_eq!(missing, Vec::<&String>::new());
 }
 
@@ -99,7 +118,13 @@ fn every_kind_of_event_every_trouble_and_every_exit_code_is_described() {
             missing.push(row);
         }
     }
-    for word in ["interrupted", "out_of_disk", "could_not_start", "too_much_output", "too_short"] {
+    for word in [
+        "interrupted",
+        "out_of_disk",
+        "could_not_start",
+        "too_much_output",
+        "too_short",
+    ] {
         if !document.contains(&format!("`{word}`")) {
             missing.push(word.to_owned());
         }

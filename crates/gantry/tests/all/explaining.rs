@@ -4,7 +4,12 @@ use crate::factory::{Factory, text};
 
 /// Milliseconds between two instants as the program writes them.
 fn between(from: &serde_json::Value, to: &serde_json::Value) -> i64 {
-    let at = |value: &serde_json::Value| text(value).parse::<jiff::Timestamp>().expect("an instant").as_millisecond();
+    let at = |value: &serde_json::Value| {
+        text(value)
+            .parse::<jiff::Timestamp>()
+            .expect("an instant")
+            .as_millisecond()
+    };
     at(to) - at(from)
 }
 
@@ -15,7 +20,9 @@ fn each_waiting_change_has_one_cause_and_one_action() {
     ) else {
         return;
     };
-    factory.repo.branch("slow", &[("wait", "slow"), ("README", "mine\n")]);
+    factory
+        .repo
+        .branch("slow", &[("wait", "slow"), ("README", "mine\n")]);
     factory.repo.branch("rival", &[("README", "theirs\n")]);
     factory.repo.branch("next", &[("next", "n\n")]);
     factory.repo.branch("later", &[("later", "n\n")]);
@@ -26,20 +33,34 @@ fn each_waiting_change_has_one_cause_and_one_action() {
     let held = factory.offer("rival");
     factory.ask(&["queue", "hold", &held, "--reason", "not yet"]);
     factory.until_reason(&slow, "testing");
-    for (change, code) in [(&slow, "testing"), (&next, "turn"), (&later, "after"), (&held, "held_by_hand")] {
+    for (change, code) in [
+        (&slow, "testing"),
+        (&next, "turn"),
+        (&later, "after"),
+        (&held, "held_by_hand"),
+    ] {
         let reason = factory.until_reason(change, code)["reason"].clone();
-        assert!(!text(&reason["text"]).is_empty() && !text(&reason["next_action"]).is_empty(), "{reason}");
+        assert!(
+            !text(&reason["text"]).is_empty() && !text(&reason["next_action"]).is_empty(),
+            "{reason}"
+        );
     }
     let eta = factory.show(&next)["eta"].clone();
     assert!(between(&eta["low"], &eta["expected"]) >= 0 && between(&eta["expected"], &eta["high"]) >= 0);
     let dock = factory.ask(&["dock"]);
     let pair = &dock["overlaps"][0];
-    assert_eq!((&pair["first"], &pair["second"], &pair["conflict"]), (&slow.as_str().into(), &held.as_str().into(), &true.into()));
+    assert_eq!(
+        (&pair["first"], &pair["second"], &pair["conflict"]),
+        (&slow.as_str().into(), &held.as_str().into(), &true.into())
+    );
     factory.open("slow");
     factory.landed(&[&slow, &next, &later]);
     factory.ask(&["queue", "release", &held]);
     let shown = factory.until_reason(&held, "conflict");
-    assert!(text(&shown["reason"]["next_action"]).contains("rebase rival"), "{shown:#}");
+    assert!(
+        text(&shown["reason"]["next_action"]).contains("rebase rival"),
+        "{shown:#}"
+    );
 }
 
 #[test]
@@ -52,21 +73,38 @@ fn an_ending_is_an_event_within_a_second_with_the_check_and_its_lines() {
     factory.decided(&[&bad, &good]);
     let ended = |change: &str, kind: &str| {
         let events = factory.ask(&["events", "--change", change]);
-        let event = events["events"].as_array().expect("a list").iter().find(|e| e["kind"] == kind).cloned();
+        let event = events["events"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|e| e["kind"] == kind)
+            .cloned();
         event.unwrap_or_else(|| panic!("no {kind}: {events:#}"))
     };
     let bounced = ended(&bad, "change.bounced");
     assert!(text(&bounced["text"]).contains("\"test\""), "{bounced}");
-    assert!(bounced["evidence"].to_string().contains("error: bad-x is bad"), "{bounced}");
+    assert!(
+        bounced["evidence"].to_string().contains("error: bad-x is bad"),
+        "{bounced}"
+    );
     let landed = ended(&good, "change.landed");
     for (event, change) in [(&bounced, &bad), (&landed, &good)] {
         let shown = factory.show(change);
-        let build = shown["builds"].as_array().expect("a list").iter().find(|b| b["id"] == event["build"]).expect("its build").clone();
+        let build = shown["builds"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|b| b["id"] == event["build"])
+            .expect("its build")
+            .clone();
         let late = between(&build["ended_at"], &event["at"]);
         assert!((0..1_000).contains(&late), "told {late} ms after the build ended");
     }
     let reason = factory.show(&bad)["reason"].clone();
-    assert!(text(&reason["next_action"]).contains("gantry build log"), "{reason}");
+    assert!(
+        text(&reason["next_action"]).contains("gantry build log"),
+        "{reason}"
+    );
     let people = factory.run(&["queue", "show", &bad]);
     assert!(people.out.contains("| error: bad-x is bad"), "{people:?}");
 }
@@ -89,8 +127,11 @@ fn two_that_fail_only_together_are_told_of_each_other() {
 
 #[test]
 fn a_check_that_hangs_is_ended_and_says_so() {
-    let gate = "[[gate.check]]\nname = 'slow-check'\nrun = 'if [ -e hang ]; then sleep 1000; fi'\ntimeout = '1s'\n";
-    let Some(mut factory) = Factory::with_gate(gate) else { return };
+    let gate =
+        "[[gate.check]]\nname = 'slow-check'\nrun = 'if [ -e hang ]; then sleep 1000; fi'\ntimeout = '1s'\n";
+    let Some(mut factory) = Factory::with_gate(gate) else {
+        return;
+    };
     factory.repo.branch("hangs", &[("hang", "h\n")]);
     factory.repo.branch("good", &[("g", "g\n")]);
     factory.up();

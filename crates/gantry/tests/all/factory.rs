@@ -167,7 +167,9 @@ impl Factory {
 
     /// Ends the daemon as people do, and waits for it.
     pub fn down(&mut self) {
-        let Some(mut daemon) = self.daemon.take() else { return };
+        let Some(mut daemon) = self.daemon.take() else {
+            return;
+        };
         let said = self.run(&["down"]);
         if said.code != 0 {
             daemon.kill().expect("killed");
@@ -261,7 +263,10 @@ impl Factory {
     #[track_caller]
     pub fn landed(&self, changes: &[&str]) {
         if self.decided(changes) != 0 {
-            let list: Vec<_> = changes.iter().map(|change| self.show(change)["reason"].clone()).collect();
+            let list: Vec<_> = changes
+                .iter()
+                .map(|change| self.show(change)["reason"].clone())
+                .collect();
             panic!("{list:#?}\n{}", self.log());
         }
     }
@@ -287,7 +292,10 @@ impl Factory {
 
     /// Every recorded fact.
     pub fn events(&self) -> Vec<Value> {
-        self.ask(&["events"])["events"].as_array().expect("a list").clone()
+        self.ask(&["events"])["events"]
+            .as_array()
+            .expect("a list")
+            .clone()
     }
 
     /// The proof has to hold; returns it.
@@ -340,7 +348,10 @@ pub fn leftovers(folder: &Path) -> Vec<String> {
         let words = [read("cmdline"), read("environ")].concat();
         let folder = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
         if String::from_utf8_lossy(&words).contains(name) || folder.starts_with(name) {
-            left.push(format!("process {id} {}", String::from_utf8_lossy(&read("cmdline"))));
+            left.push(format!(
+                "process {id} {}",
+                String::from_utf8_lossy(&read("cmdline"))
+            ));
         }
     }
     left
@@ -353,7 +364,10 @@ pub fn set_mode(path: &Path, mode: u32) {
 
 #[track_caller]
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
+        .to_owned()
 }
 
 /// Asks again and again until it is so.

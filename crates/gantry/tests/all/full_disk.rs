@@ -65,7 +65,13 @@ fn on_a_full_disk_offers_are_refused_with_the_reason_and_go_through_later() {
     // What the database has set aside is used up first.
     let mut offers = 0;
     let refused = loop {
-        let ran = factory.run(&["queue", "add", "after", "--title", &format!("{offers}{}", "x".repeat(190))]);
+        let ran = factory.run(&[
+            "queue",
+            "add",
+            "after",
+            "--title",
+            &format!("{offers}{}", "x".repeat(190)),
+        ]);
         if ran.code != 0 {
             break ran;
         }

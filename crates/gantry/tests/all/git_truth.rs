@@ -21,17 +21,30 @@ fn tested(factory: &Factory, build: &str) -> (String, String) {
 
 /// Lands a frozen queue of `size` changes as one group, and looks at each of them.
 fn land_group(method: &str, size: usize) {
-    let Some(mut factory) = Factory::with_gate(&gate(method)) else { return };
+    let Some(mut factory) = Factory::with_gate(&gate(method)) else {
+        return;
+    };
     let lines = |marks: &[usize]| -> String {
         (1..=40)
-            .map(|n| if marks.contains(&(n / 8)) && n % 8 == 0 { format!("line {n} changed\n") } else { format!("line {n}\n") })
+            .map(|n| {
+                if marks.contains(&(n / 8)) && n % 8 == 0 {
+                    format!("line {n} changed\n")
+                } else {
+                    format!("line {n}\n")
+                }
+            })
             .collect()
     };
     factory.repo.push_to_main(&[("shared", &lines(&[]))]);
     for n in 1..=size {
         let own = format!("own-{n}");
-        factory.repo.branch(&format!("work-{n}"), &[("shared", &lines(&[n])), (&own, "first\n")]);
-        factory.repo.branch_off(&format!("work-{n}"), &format!("work-{n}"), &[(&own, "second\n")]);
+        factory.repo.branch(
+            &format!("work-{n}"),
+            &[("shared", &lines(&[n])), (&own, "first\n")],
+        );
+        factory
+            .repo
+            .branch_off(&format!("work-{n}"), &format!("work-{n}"), &[(&own, "second\n")]);
     }
     factory.up();
     factory.ask(&["queue", "freeze", "--reason", "until all are there"]);
@@ -45,18 +58,32 @@ fn land_group(method: &str, size: usize) {
         let (sha, tree) = (text(&shown["landed"]["sha"]), text(&shown["landed"]["tree"]));
         assert_eq!(factory.repo.rev(&format!("{sha}^{{tree}}")), tree);
         let marks: Vec<usize> = (1..=index + 1).collect();
-        assert_eq!(String::from_utf8_lossy(&factory.repo.file(&sha, "shared")), lines(&marks), "earlier lines are there");
+        assert_eq!(
+            String::from_utf8_lossy(&factory.repo.file(&sha, "shared")),
+            lines(&marks),
+            "earlier lines are there"
+        );
         check_history(&factory, method, &base, &sha, &format!("work-{}", index + 1));
         base = sha;
     }
     assert_eq!(base, factory.tip());
     let builds = factory.ask(&["build", "list"]);
-    let landed: Vec<_> = builds["builds"].as_array().expect("a list").iter().filter(|b| b["state"] == "passed").collect();
+    let landed: Vec<_> = builds["builds"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|b| b["state"] == "passed")
+        .collect();
     for build in &landed {
         let (commit, tree) = tested(&factory, &text(&build["id"]));
         assert_eq!((commit, tree), (text(&build["candidate"]), text(&build["tree"])));
     }
-    assert!(landed.iter().any(|build| build["candidate"] == factory.tip().as_str()), "the tip was tested itself");
+    assert!(
+        landed
+            .iter()
+            .any(|build| build["candidate"] == factory.tip().as_str()),
+        "the tip was tested itself"
+    );
     assert_eq!(factory.proven()["changes"], size);
     factory.down();
     factory.repo.git(&["fsck", "--strict", "--no-dangling"]);
@@ -65,7 +92,12 @@ fn land_group(method: &str, size: usize) {
 /// Looks at what one change became between the commit before it and its own.
 fn check_history(factory: &Factory, method: &str, base: &str, sha: &str, branch: &str) {
     let repo = &factory.repo;
-    let authors = repo.git(&["log", "--first-parent", "--format=%an %ae %aI", &format!("{base}..{sha}")]);
+    let authors = repo.git(&[
+        "log",
+        "--first-parent",
+        "--format=%an %ae %aI",
+        &format!("{base}..{sha}"),
+    ]);
     let count = authors.lines().count();
     assert_eq!(count, if method == "rebase" { 2 } else { 1 }, "{authors}");
     if method != "merge" {
@@ -163,7 +195,12 @@ fn a_force_pushed_head_is_tested_anew_and_the_old_one_never_lands() {
     factory.landed(&[&change]);
     assert_eq!(text(&factory.show(&change)["head"]), new);
     assert!(factory.repo.has("main", "new") && !factory.repo.has("main", "old"));
-    assert!(factory.events().iter().any(|event| event["kind"] == "change.head_moved"));
+    assert!(
+        factory
+            .events()
+            .iter()
+            .any(|event| event["kind"] == "change.head_moved")
+    );
     factory.proven();
 }
 
@@ -179,7 +216,10 @@ fn a_bounced_change_lands_after_it_is_mended_and_offered_again() {
     factory.landed(&[&change]);
     factory.repo.branch("work", &[("more", "2\n")]);
     let again = factory.offer("work");
-    assert_ne!(again, change, "a landed change is over; the branch offers another one");
+    assert_ne!(
+        again, change,
+        "a landed change is over; the branch offers another one"
+    );
     factory.landed(&[&again]);
 }
 
@@ -198,8 +238,14 @@ fn a_stack_lands_in_one_ref_update() {
     let tip = factory.tip();
     factory.ask(&["queue", "thaw"]);
     factory.landed(&[&one, &two, &three]);
-    let builds: Vec<_> = [&one, &two, &three].map(|id| factory.show(id)["landed"]["build"].clone()).into();
-    assert_eq!((&builds[0], &builds[1]), (&builds[1], &builds[2]), "one build, one update");
+    let builds: Vec<_> = [&one, &two, &three]
+        .map(|id| factory.show(id)["landed"]["build"].clone())
+        .into();
+    assert_eq!(
+        (&builds[0], &builds[1]),
+        (&builds[1], &builds[2]),
+        "one build, one update"
+    );
     assert_eq!(factory.show(&three)["landed"]["base"], tip.as_str());
 }
 
@@ -209,7 +255,12 @@ fn a_missing_object_is_trouble_and_no_conflict() {
     factory.repo.branch("whole", &[("fine", "fine\n")]);
     factory.repo.branch("broken", &[("lost", "lost for good\n")]);
     let blob = factory.repo.rev("broken:lost");
-    let path = factory.repo.path.join(".git/objects").join(&blob[..2]).join(&blob[2..]);
+    let path = factory
+        .repo
+        .path
+        .join(".git/objects")
+        .join(&blob[..2])
+        .join(&blob[2..]);
     std::fs::remove_file(&path).expect("removed");
     let broken = factory.offer("broken");
     let whole = factory.offer("whole");
@@ -229,7 +280,14 @@ fn a_repository_with_alternates_and_packs_lands_as_any_other() {
     let Some(mut factory) = Factory::new() else { return };
     factory.repo.git(&["gc", "-q"]);
     let path = factory.folder.path().join("shared.git");
-    factory.repo.git(&["clone", "-q", "--bare", "--shared", ".", path.to_str().expect("UTF-8")]);
+    factory.repo.git(&[
+        "clone",
+        "-q",
+        "--bare",
+        "--shared",
+        ".",
+        path.to_str().expect("UTF-8"),
+    ]);
     let source = factory.repo.clone();
     factory.repo = Repo { path };
     source.branch("work", &[("a", "a\n")]);

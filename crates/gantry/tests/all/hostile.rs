@@ -9,21 +9,54 @@ use crate::repo::GATE;
 #[test]
 fn names_that_git_or_a_shell_could_misread_are_refused_or_taken_as_they_are() {
     let Some(factory) = Factory::running() else { return };
-    for name in ["two..dots", "new\nline", "-dash", "--", "a b", "~x", "x.lock", "", "/", "@{-1}", "\u{1b}[2J", "HEAD:ci.sh"] {
+    for name in [
+        "two..dots",
+        "new\nline",
+        "-dash",
+        "--",
+        "a b",
+        "~x",
+        "x.lock",
+        "",
+        "/",
+        "@{-1}",
+        "\u{1b}[2J",
+        "HEAD:ci.sh",
+    ] {
         let said = factory.run(&["queue", "add", "--", name]);
         assert!(matches!(said.code, 2 | 4), "{name:?}: {said:?}");
         assert!(!said.err.contains('\u{1b}'), "{said:?}");
     }
-    for name in ["with\"quote", "with'quote", "$(touch)", "a;b", "%2e%2e", "refs/x", "höhle"] {
-        let head = factory.repo.branch("work", &[(&format!("file-{}", name.len()), name)]);
-        factory.repo.git(&["update-ref", &format!("refs/heads/{name}"), &head]);
+    for name in [
+        "with\"quote",
+        "with'quote",
+        "$(touch)",
+        "a;b",
+        "%2e%2e",
+        "refs/x",
+        "höhle",
+    ] {
+        let head = factory
+            .repo
+            .branch("work", &[(&format!("file-{}", name.len()), name)]);
+        factory
+            .repo
+            .git(&["update-ref", &format!("refs/heads/{name}"), &head]);
         let change = factory.offer(name);
         assert_eq!(text(&factory.show(&change)["branch"]), name);
         factory.landed(&[&change]);
     }
     let said = factory.refused(2, &["queue", "add", "main"]);
     assert!(said.contains("target"), "{said}");
-    for id in ["C0", "C-1", "C99999999999999999999", "../C1", "B1", "C1/cancel", "%"] {
+    for id in [
+        "C0",
+        "C-1",
+        "C99999999999999999999",
+        "../C1",
+        "B1",
+        "C1/cancel",
+        "%",
+    ] {
         let code = factory.run(&["queue", "show", "--", id]).code;
         assert!(matches!(code, 2 | 4), "{id}: {code}");
     }
@@ -35,7 +68,9 @@ fn what_would_steer_a_terminal_never_reaches_it() {
     let Some(factory) = Factory::running() else { return };
     let evil = "\u{1b}[31mred\u{1b}]0;owned\u{7}\nnext\rline\u{9b}2J";
     let ci = "#!/bin/sh\nprintf 'error: \\033[2J\\007 wiped\\n'\nexit 1\n";
-    factory.repo.branch("evil", &[("ci.sh", ci), ("bad\u{1b}[2J\nname", "x\n")]);
+    factory
+        .repo
+        .branch("evil", &[("ci.sh", ci), ("bad\u{1b}[2J\nname", "x\n")]);
     factory.repo.push_to_main(&[("bad\u{1b}[2J\nname", "y\n")]);
     let change = factory.offer_with("evil", &["--title", evil, "--author", evil]);
     factory.decided(&[&change]);
@@ -61,22 +96,37 @@ fn what_would_steer_a_terminal_never_reaches_it() {
 #[test]
 fn a_gate_with_an_unknown_key_names_the_key_and_stops_the_line_until_mended() {
     let Some(factory) = Factory::running() else { return };
-    factory.repo.push_to_main(&[(".gantry.toml", &GATE.replace("slots", "slotz"))]);
+    factory
+        .repo
+        .push_to_main(&[(".gantry.toml", &GATE.replace("slots", "slotz"))]);
     factory.repo.branch("work", &[("a", "a\n")]);
     let change = factory.offer("work");
     let shown = factory.until_reason(&change, "bad_gate");
     let cause = text(&shown["reason"]["text"]);
     assert!(cause.contains("slotz") && cause.contains("slots"), "{cause}");
-    assert!(factory.events().iter().any(|event| event["kind"] == "line.stopped"));
+    assert!(
+        factory
+            .events()
+            .iter()
+            .any(|event| event["kind"] == "line.stopped")
+    );
     factory.repo.push_to_main(&[(".gantry.toml", GATE)]);
     factory.landed(&[&change]);
-    assert!(factory.events().iter().any(|event| event["kind"] == "line.resumed"));
+    assert!(
+        factory
+            .events()
+            .iter()
+            .any(|event| event["kind"] == "line.resumed")
+    );
 }
 
 #[test]
 fn a_flood_of_output_is_cut_in_the_log_and_the_check_counts() {
-    let gate = "[[gate.check]]\nname = 'test'\nrun = 'if [ -e flood ]; then yes | head -c 200M; echo the end; fi'\n";
-    let Some(mut factory) = Factory::with_gate(gate) else { return };
+    let gate =
+        "[[gate.check]]\nname = 'test'\nrun = 'if [ -e flood ]; then yes | head -c 200M; echo the end; fi'\n";
+    let Some(mut factory) = Factory::with_gate(gate) else {
+        return;
+    };
     factory.repo.branch("flood", &[("flood", "f\n")]);
     factory.up();
     let change = factory.offer("flood");
@@ -90,7 +140,12 @@ fn a_flood_of_output_is_cut_in_the_log_and_the_check_counts() {
         .spawn()
         .expect("it starts");
     let mut end = Vec::new();
-    child.stdout.take().expect("a pipe").read_to_end(&mut end).expect("read");
+    child
+        .stdout
+        .take()
+        .expect("a pipe")
+        .read_to_end(&mut end)
+        .expect("read");
     assert!(child.wait().expect("ends").success());
     assert!(end.ends_with(b"the end\n"));
 }
@@ -101,7 +156,9 @@ fn a_corrupt_object_is_the_trouble_of_one_change_only() {
     let ids: Vec<String> = (0..3)
         .map(|n| {
             let name = format!("broken-{n}");
-            factory.repo.branch(&name, &[(&format!("lost-{n}"), &format!("content {n}\n"))]);
+            factory
+                .repo
+                .branch(&name, &[(&format!("lost-{n}"), &format!("content {n}\n"))]);
             factory.repo.rev(&match n {
                 0 => format!("{name}:lost-0"),
                 1 => format!("{name}^{{tree}}"),
@@ -114,7 +171,12 @@ fn a_corrupt_object_is_the_trouble_of_one_change_only() {
     factory.repo.branch("whole", &[("fine", "fine\n")]);
     let whole = factory.offer("whole");
     for id in &ids {
-        let path = factory.repo.path.join(".git/objects").join(&id[..2]).join(&id[2..]);
+        let path = factory
+            .repo
+            .path
+            .join(".git/objects")
+            .join(&id[..2])
+            .join(&id[2..]);
         crate::factory::set_mode(&path, 0o644);
         std::fs::write(&path, b"this is no object").expect("spoilt");
     }
@@ -122,11 +184,14 @@ fn a_corrupt_object_is_the_trouble_of_one_change_only() {
     factory.repo.push_to_main(&[("pushed", "p\n")]);
     factory.ask(&["queue", "thaw"]);
     factory.landed(&[&whole]);
+    let shown = factory.until_reason(&offered[0], "trouble");
+    assert!(text(&shown["reason"]["text"]).contains(&ids[0]), "{shown:#}");
     for change in &offered {
-        let shown = factory.show(change);
-        assert_ne!(shown["state"], "landed");
-        assert_ne!(shown["reason"]["code"], "conflict", "{shown:#}");
+        // A tree or commit that was read before it went bad may be written anew by a replay; it is no conflict.
+        assert_ne!(factory.show(change)["reason"]["code"], "conflict");
     }
+    factory.repo.git(&["archive", "--output", "../main.tar", "main"]);
+    factory.proven();
 }
 
 #[test]
@@ -142,7 +207,11 @@ fn ten_thousand_requests_at_once_stay_answered() {
                 let path = ["/v1/status", "/v1/changes", "/v1/ping", "/v1/events?after=0"][thread % 4];
                 for _ in 0..500 {
                     let mut stream = UnixStream::connect(socket).expect("connected");
-                    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
+                    write!(
+                        stream,
+                        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+                    )
+                    .expect("sent");
                     let mut answer = Vec::new();
                     stream.read_to_end(&mut answer).expect("answered");
                     assert!(answer.starts_with(b"HTTP/1.1 200"));
@@ -204,7 +273,10 @@ fn requests_that_are_none_are_refused_and_harm_nobody() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{path} {body}: {answer}");
     }
     assert!(ask(b"\0\0\0\0\r\n\r\n").starts_with("HTTP/1.1 400"));
-    let large = post("/v1/changes", &format!("{{\"branch\":\"{}\"}}", "x".repeat(3 << 20)));
+    let large = post(
+        "/v1/changes",
+        &format!("{{\"branch\":\"{}\"}}", "x".repeat(3 << 20)),
+    );
     assert!(large.is_empty() || large.starts_with("HTTP/1.1 413"), "{large}");
     wait_for("it answers as before", || factory.run(&["status"]).code == 0);
 }

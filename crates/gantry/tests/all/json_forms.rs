@@ -35,7 +35,10 @@ impl Filter {
                 .replace_all(&out, |found: &regex::Captures<'_>| match kind {
                     "hash" => {
                         let next = self.hashes.len() + 1;
-                        format!("<hash {}>", self.hashes.entry(found[0].to_owned()).or_insert(next))
+                        format!(
+                            "<hash {}>",
+                            self.hashes.entry(found[0].to_owned()).or_insert(next)
+                        )
                     }
                     kind => format!("<{kind}>"),
                 })
@@ -55,7 +58,9 @@ impl Filter {
                     (name, value)
                 })
                 .collect(),
-            Value::Number(_) if matches!(name, "pid" | "duration_ms" | "slots") => Value::String(format!("<{name}>")),
+            Value::Number(_) if matches!(name, "pid" | "duration_ms" | "slots") => {
+                Value::String(format!("<{name}>"))
+            }
             Value::Number(number) if number.is_f64() => Value::String("<number>".into()),
             other => other,
         }
@@ -75,7 +80,9 @@ const GATE: &str = "[gate]\nslots = 1\nbatch_max = 1\n[[gate.check]]\nname = \"t
 
 #[test]
 fn the_forms_of_a_factory_at_work_are_kept() {
-    let Some(mut factory) = Factory::with_gate(GATE) else { return };
+    let Some(mut factory) = Factory::with_gate(GATE) else {
+        return;
+    };
     let mut filter = Filter::new(&factory);
     let path = factory.repo.path.to_str().expect("UTF-8").to_owned();
     let mut check = |factory: &Factory, name: &str, words: &[&str]| {
@@ -95,10 +102,24 @@ fn the_forms_of_a_factory_at_work_are_kept() {
     let bad = factory.offer("bad");
     factory.decided(&[&bad]);
     check(&factory, "queue_show_bounced", &["queue", "show", &bad]);
-    check(&factory, "queue_freeze", &["queue", "freeze", "--below", "high", "--reason", "release day"]);
-    check(&factory, "queue_add", &["queue", "add", "waits", "--title", "A title", "--author", "Me", "--solo"]);
+    check(
+        &factory,
+        "queue_freeze",
+        &["queue", "freeze", "--below", "high", "--reason", "release day"],
+    );
+    check(
+        &factory,
+        "queue_add",
+        &[
+            "queue", "add", "waits", "--title", "A title", "--author", "Me", "--solo",
+        ],
+    );
     let rival = factory.offer_with("rival", &["--after", "C3"]);
-    check(&factory, "queue_hold", &["queue", "hold", &rival, "--reason", "not yet"]);
+    check(
+        &factory,
+        "queue_hold",
+        &["queue", "hold", &rival, "--reason", "not yet"],
+    );
     check(&factory, "queue_release", &["queue", "release", &rival]);
     check(&factory, "queue_priority", &["queue", "priority", &rival, "low"]);
     check(&factory, "queue_list", &["queue", "list"]);
@@ -126,8 +147,14 @@ fn the_forms_that_need_no_factory_are_kept() {
     std::fs::write(&broken, "[gate]\nslotz = 1\n").expect("written");
     for (name, words) in [
         ("config_check", vec!["config", "check", "--repo", &path]),
-        ("config_check_refused", vec!["config", "check", "--file", broken.to_str().expect("UTF-8")]),
-        ("simulate", vec!["simulate", "--changes", "5", "--seeds", "1", "--policy", "serial"]),
+        (
+            "config_check_refused",
+            vec!["config", "check", "--file", broken.to_str().expect("UTF-8")],
+        ),
+        (
+            "simulate",
+            vec!["simulate", "--changes", "5", "--seeds", "1", "--policy", "serial"],
+        ),
         ("exit_codes", vec!["exit-codes"]),
         ("man_pages", vec!["man-pages", "man"]),
     ] {
@@ -135,7 +162,12 @@ fn the_forms_that_need_no_factory_are_kept() {
     }
     let completions = factory.ask(&["completions", "bash"]);
     assert_eq!(completions["shell"], "bash");
-    assert!(completions["script"].as_str().expect("a text").contains("_gantry"));
+    assert!(
+        completions["script"]
+            .as_str()
+            .expect("a text")
+            .contains("_gantry")
+    );
     let error = factory.run(&["status", "--json"]);
     let said = Ran {
         out: error.err,

@@ -18,7 +18,9 @@ impl Served {
         let path = work.path.to_str().expect("UTF-8");
         let added = factory.ask(&["init", "--repo", path, "--serve", "--name", "acme"]);
         assert_eq!(added["served"], true);
-        factory.repo = Repo { path: text(&added["path"]).into() };
+        factory.repo = Repo {
+            path: text(&added["path"]).into(),
+        };
         factory.up_with(&["--listen", "127.0.0.1:0"]);
         Some(Self { factory, work })
     }
@@ -28,11 +30,17 @@ impl Served {
     }
 
     fn address(&self) -> String {
-        std::fs::read_to_string(self.factory.data().join("address")).expect("it listens").trim().to_owned()
+        std::fs::read_to_string(self.factory.data().join("address"))
+            .expect("it listens")
+            .trim()
+            .to_owned()
     }
 
     fn token(&self) -> String {
-        std::fs::read_to_string(self.factory.data().join("token")).expect("a token").trim().to_owned()
+        std::fs::read_to_string(self.factory.data().join("token"))
+            .expect("a token")
+            .trim()
+            .to_owned()
     }
 
     /// Where HTTP clients push, with this password.
@@ -60,13 +68,20 @@ fn a_push_to_refs_for_offers_a_change_and_says_where_to_see_it() {
     let options = ["title=A better title", "priority=high", "solo"];
     let pushed = served.push(&served.path(), &options, "work:refs/for/main/my/topic");
     assert!(pushed.status.success(), "{}", said(&pushed));
-    assert!(said(&pushed).contains("gantry queue show C1"), "{}", said(&pushed));
+    assert!(
+        said(&pushed).contains("gantry queue show C1"),
+        "{}",
+        said(&pushed)
+    );
     served.factory.landed(&["C1"]);
     let shown = served.factory.show("C1");
     assert_eq!(text(&shown["branch"]), "my/topic");
     assert_eq!(text(&shown["head"]), head);
     assert_eq!(text(&shown["title"]), "A better title");
-    assert_eq!((&shown["priority"], &shown["solo"], &shown["source"]), (&"high".into(), &true.into(), &"topic".into()));
+    assert_eq!(
+        (&shown["priority"], &shown["solo"], &shown["source"]),
+        (&"high".into(), &true.into(), &"topic".into())
+    );
     assert_eq!(served.factory.repo.file("main", "a"), b"a\n");
     let refs = served.factory.repo.git(&["for-each-ref", "refs/for"]);
     assert_eq!(refs, "", "the push makes no ref of its own");
@@ -77,7 +92,12 @@ fn pushing_a_topic_again_moves_its_head_and_the_old_one_never_lands() {
     let Some(served) = Served::new() else { return };
     served.work.branch("work", &[("wait", "old"), ("old", "o\n")]);
     let path = served.path();
-    assert!(served.push(&path, &[], "work:refs/for/main/topic").status.success());
+    assert!(
+        served
+            .push(&path, &[], "work:refs/for/main/topic")
+            .status
+            .success()
+    );
     served.factory.until_reason("C1", "testing");
     let head = served.work.branch("work", &[("new", "n\n")]);
     let again = served.push(&path, &[], "work:refs/for/main/topic");
@@ -109,10 +129,22 @@ fn pushes_that_cannot_be_offers_are_refused_with_the_reason() {
         assert!(!pushed.status.success(), "{refspec}");
         assert!(said(&pushed).contains(reason), "{refspec}: {}", said(&pushed));
     }
-    assert!(served.factory.ask(&["queue", "list", "--all"])["changes"].as_array().expect("a list").is_empty());
+    assert!(
+        served.factory.ask(&["queue", "list", "--all"])["changes"]
+            .as_array()
+            .expect("a list")
+            .is_empty()
+    );
     let listed = served.work.git(&["ls-remote", &path]);
     assert!(!listed.contains("refs/gantry"), "{listed}");
-    assert!(served.factory.repo.git(&["for-each-ref"]).contains("refs/gantry/journal"), "it is there, though");
+    assert!(
+        served
+            .factory
+            .repo
+            .git(&["for-each-ref"])
+            .contains("refs/gantry/journal"),
+        "it is there, though"
+    );
 }
 
 #[test]
@@ -120,7 +152,10 @@ fn without_the_daemon_an_offer_is_refused_and_nothing_is_lost() {
     let Some(mut served) = Served::new() else { return };
     served.work.branch("work", &[("a", "a\n")]);
     served.factory.down();
-    assert!(!served.factory.data().join("address").exists(), "nobody listens there any more");
+    assert!(
+        !served.factory.data().join("address").exists(),
+        "nobody listens there any more"
+    );
     let path = served.path();
     let pushed = served.push(&path, &[], "work:refs/for/main/x");
     assert!(!pushed.status.success());
@@ -133,7 +168,9 @@ fn without_the_daemon_an_offer_is_refused_and_nothing_is_lost() {
 #[test]
 fn over_http_everybody_reads_and_the_token_writes() {
     let Some(served) = Served::new() else { return };
-    served.work.branch("work", &[("a", "a\n"), ("large", &"x y z ".repeat(700_000))]);
+    served
+        .work
+        .branch("work", &[("a", "a\n"), ("large", &"x y z ".repeat(700_000))]);
     served.work.git(&["config", "http.postBuffer", "70000"]);
     let open = format!("http://{}/git/acme.git", served.address());
     assert!(served.work.git(&["ls-remote", &open]).contains("refs/heads/main"));
@@ -141,18 +178,27 @@ fn over_http_everybody_reads_and_the_token_writes() {
         let pushed = served.push(&url, &[], "work:refs/for/main/x");
         assert!(!pushed.status.success(), "{url}");
     }
-    let pushed = served.push(&served.url(&served.token()), &["title=Over HTTP"], "work:refs/for/main/x");
+    let pushed = served.push(
+        &served.url(&served.token()),
+        &["title=Over HTTP"],
+        "work:refs/for/main/x",
+    );
     assert!(pushed.status.success(), "{}", said(&pushed));
     assert!(said(&pushed).contains("C1"), "{}", said(&pushed));
     served.factory.landed(&["C1"]);
     served.work.git(&["fetch", "-q", &open, "main"]);
     assert_eq!(served.work.rev("FETCH_HEAD"), served.factory.tip());
     let clone = served.factory.folder.path().join("clone");
-    served.work.git(&["clone", "-q", &open, clone.to_str().expect("UTF-8")]);
+    served
+        .work
+        .git(&["clone", "-q", &open, clone.to_str().expect("UTF-8")]);
     assert!(clone.join("large").exists());
     for missing in ["../repo", "none.git", "%2e%2e/repo", "acme.git/../../data/token"] {
         let url = format!("http://{}/git/{missing}", served.address());
-        assert!(!served.work.try_git(&["ls-remote", &url], b"").status.success(), "{missing}");
+        assert!(
+            !served.work.try_git(&["ls-remote", &url], b"").status.success(),
+            "{missing}"
+        );
     }
 }
 
@@ -162,7 +208,11 @@ fn remote_callers_of_the_api_need_the_token() {
     let ask = |authorization: &str| {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(served.address()).expect("it listens");
-        write!(stream, "GET /v1/status HTTP/1.1\r\nhost: x\r\n{authorization}connection: close\r\n\r\n").expect("sent");
+        write!(
+            stream,
+            "GET /v1/status HTTP/1.1\r\nhost: x\r\n{authorization}connection: close\r\n\r\n"
+        )
+        .expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
         answer
@@ -185,7 +235,9 @@ fn a_served_repository_survives_a_lost_database() {
         drop(std::fs::remove_file(served.factory.data().join(name)));
     }
     let work = served.work.path.to_str().expect("UTF-8").to_owned();
-    served.factory.ask(&["init", "--repo", &work, "--serve", "--name", "acme"]);
+    served
+        .factory
+        .ask(&["init", "--repo", &work, "--serve", "--name", "acme"]);
     served.factory.up_with(&[]);
     assert_eq!(served.factory.state("C1"), "landed");
     served.factory.proven();

@@ -5,8 +5,9 @@ use serde_json::Value;
 use crate::factory::{Factory, text};
 
 fn one_at_a_time() -> Option<Factory> {
-    let mut factory =
-        Factory::with_gate("[gate]\nbatch_max = 1\nslots = 1\n[[gate.check]]\nname = 'test'\nrun = 'sh ci.sh'\n")?;
+    let mut factory = Factory::with_gate(
+        "[gate]\nbatch_max = 1\nslots = 1\n[[gate.check]]\nname = 'test'\nrun = 'sh ci.sh'\n",
+    )?;
     for name in ["a", "b", "c", "d"] {
         factory.repo.branch(name, &[(name, "x\n")]);
     }
@@ -17,7 +18,10 @@ fn one_at_a_time() -> Option<Factory> {
 /// The branches in the order they landed.
 fn landed(factory: &Factory) -> Vec<String> {
     let events = factory.events();
-    let ids = events.iter().filter(|event| event["kind"] == "change.landed").map(|event| text(&event["change"]));
+    let ids = events
+        .iter()
+        .filter(|event| event["kind"] == "change.landed")
+        .map(|event| text(&event["change"]));
     ids.map(|id| text(&factory.show(&id)["branch"])).collect()
 }
 
@@ -31,7 +35,12 @@ fn first_come_first_served_but_for_priorities() {
     factory.offer("d");
     factory.ask(&["queue", "priority", &c, "high"]);
     let list = factory.ask(&["queue", "list"]);
-    let order: Vec<_> = list["changes"].as_array().expect("a list").iter().map(|c| text(&c["branch"])).collect();
+    let order: Vec<_> = list["changes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|c| text(&c["branch"]))
+        .collect();
     assert_eq!(order, ["c", "b", "d", "a"]);
     assert_eq!(list["frozen"]["author"], "tester");
     factory.ask(&["queue", "thaw"]);
@@ -48,7 +57,10 @@ fn a_freeze_below_a_priority_lets_the_others_land() {
     factory.landed(&[&b]);
     let shown = factory.show(&a);
     assert_eq!(shown["reason"]["code"], "frozen");
-    assert!(text(&shown["reason"]["text"]).contains("release day"), "{shown:#}");
+    assert!(
+        text(&shown["reason"]["text"]).contains("release day"),
+        "{shown:#}"
+    );
     assert_eq!(shown["eta"], Value::Null);
     factory.ask(&["queue", "thaw"]);
     factory.landed(&[&a]);
@@ -64,12 +76,18 @@ fn a_build_that_ends_during_a_freeze_is_not_wasted() {
     factory.until_reason(&slow, "testing");
     factory.ask(&["queue", "freeze", "--reason", "hold on"]);
     factory.open("slow");
-    crate::factory::wait_for("the build ends", || factory.ask(&["build", "show", "B1"])["state"] == "passed");
+    crate::factory::wait_for("the build ends", || {
+        factory.ask(&["build", "show", "B1"])["state"] == "passed"
+    });
     assert_ne!(factory.state(&slow), "landed");
     factory.ask(&["queue", "thaw"]);
     factory.landed(&[&slow]);
     let builds = factory.ask(&["build", "list"]);
-    assert_eq!(builds["builds"].as_array().expect("a list").len(), 1, "it was tested once");
+    assert_eq!(
+        builds["builds"].as_array().expect("a list").len(),
+        1,
+        "it was tested once"
+    );
 }
 
 #[test]
@@ -120,7 +138,10 @@ fn held_changes_wait_for_their_release_and_say_why() {
     factory.ask(&["queue", "freeze", "--reason", "r"]);
     let a = factory.offer("a");
     let held = factory.ask(&["queue", "hold", &a, "--reason", "wait for the schema"]);
-    assert_eq!((&held["state"], &held["reason"]["code"]), (&"held".into(), &"held_by_hand".into()));
+    assert_eq!(
+        (&held["state"], &held["reason"]["code"]),
+        (&"held".into(), &"held_by_hand".into())
+    );
     assert_eq!(held["reason"]["text"], "wait for the schema");
     factory.ask(&["queue", "thaw"]);
     let b = factory.offer("b");
@@ -147,7 +168,9 @@ fn a_cancelled_change_ends_its_build_and_never_lands() {
     factory.until_reason(&slow, "testing");
     let cancelled = factory.ask(&["queue", "cancel", &slow]);
     assert_eq!(cancelled["state"], "cancelled");
-    crate::factory::wait_for("its build ends", || factory.ask(&["build", "show", "B1"])["state"] == "cancelled");
+    crate::factory::wait_for("its build ends", || {
+        factory.ask(&["build", "show", "B1"])["state"] == "cancelled"
+    });
     let a = factory.offer("a");
     factory.landed(&[&a]);
     assert!(!factory.repo.has("main", "wait"));
@@ -160,7 +183,9 @@ fn a_cancelled_change_ends_its_build_and_never_lands() {
 fn a_change_of_the_gate_lands_alone_and_is_judged_by_the_old_gate() {
     let Some(factory) = one_at_a_time() else { return };
     let lax = "[[gate.check]]\nname = 'nothing'\nrun = 'true'\n";
-    factory.repo.branch("lax", &[(".gantry.toml", lax), ("bad-one", "x\n")]);
+    factory
+        .repo
+        .branch("lax", &[(".gantry.toml", lax), ("bad-one", "x\n")]);
     let change = factory.offer("lax");
     assert_eq!(factory.decided(&[&change]), 1);
     let shown = factory.show(&change);

@@ -16,7 +16,12 @@ fn a_direct_push_during_a_test_makes_the_candidate_anew() {
     assert!(factory.repo.has("main", "pushed") && factory.repo.has("main", "wait"));
     let audit = factory.proven();
     assert_eq!(audit["pushed"].as_array().expect("a list").len(), 1);
-    assert!(factory.events().iter().any(|event| event["kind"] == "target.pushed"));
+    assert!(
+        factory
+            .events()
+            .iter()
+            .any(|event| event["kind"] == "target.pushed")
+    );
 }
 
 #[test]
@@ -24,19 +29,32 @@ fn endless_direct_pushes_are_reported_and_the_change_lands_when_they_stop() {
     let Some(factory) = Factory::running() else { return };
     factory.repo.branch("work", &[("wait", "calm")]);
     let change = factory.offer("work");
-    let contended = || factory.events().iter().any(|event| event["kind"] == "target.contended");
+    let contended = || {
+        factory
+            .events()
+            .iter()
+            .any(|event| event["kind"] == "target.contended")
+    };
     let mut pushes = 0;
     while !contended() {
         assert!(pushes < 12, "contention is never told of");
         wait_for("a build runs on the tip", || {
             let builds = factory.ask(&["build", "list"]);
             let tip = factory.tip();
-            builds["builds"].as_array().expect("a list").iter().any(|b| b["state"] == "running" && b["base"] == tip.as_str())
+            builds["builds"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(|b| b["state"] == "running" && b["base"] == tip.as_str())
         });
         factory.repo.push_to_main(&[("pushed", &format!("{pushes}\n"))]);
         pushes += 1;
     }
-    let told = factory.events().into_iter().find(|event| event["kind"] == "target.contended").expect("told");
+    let told = factory
+        .events()
+        .into_iter()
+        .find(|event| event["kind"] == "target.contended")
+        .expect("told");
     assert!(text(&told["text"]).contains("direct pushes"), "{told}");
     factory.open("calm");
     factory.landed(&[&change]);
@@ -52,7 +70,9 @@ fn a_change_merged_by_hand_has_landed() {
     let change = factory.offer("work");
     let squashed = factory.offer("squashed");
     factory.repo.git(&["switch", "-q", "--detach", "main"]);
-    factory.repo.git(&["merge", "-q", "--no-ff", "-m", "merged by hand", &head]);
+    factory
+        .repo
+        .git(&["merge", "-q", "--no-ff", "-m", "merged by hand", &head]);
     factory.repo.git(&["cherry-pick", "squashed"]);
     let merged = factory.repo.rev("HEAD");
     factory.repo.git(&["switch", "-q", "idle"]);
@@ -84,7 +104,10 @@ fn a_branch_that_was_merged_and_deleted_has_landed() {
     factory.ask(&["queue", "freeze", "--reason", "by hand today"]);
     let head = factory.repo.branch("work", &[("a", "a\n")]);
     let change = factory.offer("work");
-    factory.repo.git_in(&["update-ref", "--stdin"], format!("update refs/heads/main {head}\ndelete refs/heads/work\n").as_bytes());
+    factory.repo.git_in(
+        &["update-ref", "--stdin"],
+        format!("update refs/heads/main {head}\ndelete refs/heads/work\n").as_bytes(),
+    );
     factory.landed(&[&change]);
     assert_eq!(factory.show(&change)["reason"]["code"], "already_in");
 }

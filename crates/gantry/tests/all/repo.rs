@@ -173,6 +173,11 @@ pub fn command(folder: &Path) -> Command {
         .env("GIT_COMMITTER_NAME", "Carl Committer")
         .env("GIT_COMMITTER_EMAIL", "carl@example.org")
         .env("GIT_COMMITTER_DATE", "2026-01-03T03:04:05+0200")
-        .args(["-c", "protocol.file.allow=always", "-c", "advice.detachedHead=false"]);
+        .args([
+            "-c",
+            "protocol.file.allow=always",
+            "-c",
+            "advice.detachedHead=false",
+        ]);
     command
 }

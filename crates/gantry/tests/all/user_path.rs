@@ -10,10 +10,15 @@ use crate::repo::Repo;
 fn a_user_lands_a_branch_of_a_work_tree() {
     let Some(mut factory) = Factory::new() else { return };
     factory.repo.branch("feature", &[("a.txt", "a\n")]);
-    let before = factory.repo.git(&["for-each-ref", "refs/heads/feature", "refs/heads/idle"]);
+    let before = factory
+        .repo
+        .git(&["for-each-ref", "refs/heads/feature", "refs/heads/idle"]);
     let path = factory.repo.path.to_str().expect("UTF-8").to_owned();
     let added = factory.ask(&["init", "--repo", &path]);
-    assert_eq!((added["name"].as_str(), added["target"].as_str()), (Some("repo"), Some("main")));
+    assert_eq!(
+        (added["name"].as_str(), added["target"].as_str()),
+        (Some("repo"), Some("main"))
+    );
     factory.up_with(&[]);
     let change = factory.offer("feature");
     assert_eq!(change, "C1");
@@ -21,7 +26,9 @@ fn a_user_lands_a_branch_of_a_work_tree() {
     let shown = factory.show("C1");
     assert_eq!(text(&shown["landed"]["sha"]), factory.tip());
     assert_eq!(factory.repo.file("main", "a.txt"), b"a\n");
-    let after = factory.repo.git(&["for-each-ref", "refs/heads/feature", "refs/heads/idle"]);
+    let after = factory
+        .repo
+        .git(&["for-each-ref", "refs/heads/feature", "refs/heads/idle"]);
     assert_eq!(before, after, "only the target moves");
     assert_eq!(factory.proven()["changes"], 1);
     let status = factory.ask(&["status"]);
@@ -58,7 +65,9 @@ fn up_in_the_background_runs_until_down() {
     let change = factory.offer("feature");
     factory.landed(&[&change]);
     factory.ask(&["down"]);
-    wait_for("the daemon is gone", || leftovers(factory.folder.path()).is_empty());
+    wait_for("the daemon is gone", || {
+        leftovers(factory.folder.path()).is_empty()
+    });
     factory.refused(3, &["down"]);
 }
 
@@ -156,7 +165,9 @@ fn a_repository_is_added_once_and_a_wrong_one_is_refused() {
 
 #[test]
 fn two_repositories_of_one_factory_land_beside_each_other() {
-    let Some(mut factory) = Factory::running() else { return };
+    let Some(mut factory) = Factory::running() else {
+        return;
+    };
     let other = Repo::work_tree(factory.folder.path().join("other"));
     factory.ask(&["init", "--repo", other.path.to_str().expect("UTF-8")]);
     factory.repo.branch("one", &[("1", "1\n")]);
@@ -183,7 +194,8 @@ fn events_are_followed_as_they_happen() {
     factory.offer("feature");
     let mut kinds = Vec::new();
     for line in lines {
-        let event: serde_json::Value = serde_json::from_str(&line.expect("UTF-8")).expect("one document a line");
+        let event: serde_json::Value =
+            serde_json::from_str(&line.expect("UTF-8")).expect("one document a line");
         kinds.push(text(&event["kind"]));
         if event["kind"] == "change.landed" {
             break;
@@ -193,7 +205,13 @@ fn events_are_followed_as_they_happen() {
     let after = factory.ask(&["events", "--after", "2"]);
     assert_eq!(after["events"][0]["sequence"], 3);
     let about = factory.ask(&["events", "--change", "C1"]);
-    assert!(about["events"].as_array().expect("a list").iter().all(|event| event["change"] == "C1"));
+    assert!(
+        about["events"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|event| event["change"] == "C1")
+    );
     // Going down ends those who follow.
     drop(factory);
     wait_for("the follower ends", || child.try_wait().expect("known").is_some());
@@ -239,9 +257,20 @@ fn a_factory_without_a_gate_says_what_to_write() {
     let change = factory.offer("feature");
     let shown = factory.until_reason(&change, "no_gate");
     let action = text(&shown["reason"]["next_action"]);
-    assert!(action.contains("[[gate.check]]") && action.contains(".gantry.toml"), "{action}");
-    assert_eq!(factory.ask(&["status"])["repositories"][0]["obstacle"]["code"], "no_gate");
-    let check = factory.run(&["config", "check", "--repo", factory.repo.path.to_str().expect("UTF-8")]);
+    assert!(
+        action.contains("[[gate.check]]") && action.contains(".gantry.toml"),
+        "{action}"
+    );
+    assert_eq!(
+        factory.ask(&["status"])["repositories"][0]["obstacle"]["code"],
+        "no_gate"
+    );
+    let check = factory.run(&[
+        "config",
+        "check",
+        "--repo",
+        factory.repo.path.to_str().expect("UTF-8"),
+    ]);
     assert_eq!(check.code, 1);
     assert!(check.out.contains("[[gate.check]]"), "{check:?}");
     let tip = factory.tip();
@@ -254,13 +283,25 @@ fn configuration_is_checked_before_and_after_it_is_committed() {
     let factory = Factory::without_boxes(Repo::work_tree);
     let path = factory.repo.path.to_str().expect("UTF-8").to_owned();
     let good = factory.ask(&["config", "check", "--repo", &path]);
-    assert_eq!((good["usable"].as_bool(), good["method"].as_str()), (Some(true), Some("rebase")));
+    assert_eq!(
+        (good["usable"].as_bool(), good["method"].as_str()),
+        (Some(true), Some("rebase"))
+    );
     let file = factory.folder.path().join("gate.toml");
     std::fs::write(&file, "[gate]\nslotz = 2\n[[gate.check]]\nname='t'\nrun='true'\n").expect("written");
-    let bad = factory.run(&["config", "check", "--file", file.to_str().expect("UTF-8"), "--json"]);
+    let bad = factory.run(&[
+        "config",
+        "check",
+        "--file",
+        file.to_str().expect("UTF-8"),
+        "--json",
+    ]);
     assert_eq!(bad.code, 1);
     let problem = text(&bad.json()["problem"]);
-    assert!(problem.contains("slotz") && problem.contains("slots"), "{problem}");
+    assert!(
+        problem.contains("slotz") && problem.contains("slots"),
+        "{problem}"
+    );
     factory.refused(4, &["config", "check", "--file", "/nonexistent"]);
     factory.refused(4, &["config", "check", "--repo", "/nonexistent"]);
     factory.refused(4, &["config", "check", "--repo", &path, "--target", "none"]);
@@ -269,20 +310,37 @@ fn configuration_is_checked_before_and_after_it_is_committed() {
 #[test]
 fn the_simulator_the_completions_and_the_man_pages_need_no_factory() {
     let factory = Factory::without_boxes(Repo::work_tree);
-    let day = factory.ask(&["simulate", "--changes", "20", "--seeds", "1", "--policy", "serial"]);
+    let day = factory.ask(&[
+        "simulate",
+        "--changes",
+        "20",
+        "--seeds",
+        "1",
+        "--policy",
+        "serial",
+    ]);
     assert_eq!(day["rows"][0]["policy"], "serial");
     assert_eq!(day["rows"][1]["policy"], "oracle");
     factory.refused(2, &["simulate", "--bad", "2"]);
     factory.refused(2, &["simulate", "--policy", "luck"]);
     factory.refused(4, &["simulate", "--trace", "/nonexistent"]);
     for shell in ["bash", "zsh", "fish"] {
-        assert!(factory.run(&["completions", shell]).out.contains("queue"), "{shell}");
+        assert!(
+            factory.run(&["completions", shell]).out.contains("queue"),
+            "{shell}"
+        );
     }
     let pages = factory.folder.path().join("man");
     let written = factory.ask(&["man-pages", pages.to_str().expect("UTF-8")]);
-    assert!(written["pages"].as_array().expect("a list").len() > 20, "{written}");
+    assert!(
+        written["pages"].as_array().expect("a list").len() > 20,
+        "{written}"
+    );
     assert!(pages.join("gantry-queue-add.1").exists());
-    assert!(!pages.join("gantry-__hook.1").exists(), "hidden commands have no page");
+    assert!(
+        !pages.join("gantry-__hook.1").exists(),
+        "hidden commands have no page"
+    );
     assert!(factory.run(&["--help"]).out.contains("First steps"));
     assert!(!factory.data().exists(), "nothing was made");
 }
@@ -319,4 +377,25 @@ fn a_reader_that_goes_away_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_repository_that_is_away_at_the_start_is_shown_and_comes_back() {
+    let Some(mut factory) = Factory::running() else {
+        return;
+    };
+    factory.repo.branch("work", &[("a", "a\n")]);
+    factory.down();
+    let away = factory.folder.path().join("away");
+    std::fs::rename(&factory.repo.path, &away).expect("moved");
+    factory.up_with(&[]);
+    let shown = factory.ask(&["status"])["repositories"][0].clone();
+    assert_eq!(
+        (&shown["name"], &shown["obstacle"]["code"]),
+        (&"repo".into(), &"repository".into())
+    );
+    std::fs::rename(&away, &factory.repo.path).expect("moved");
+    factory.ask(&["init", "--repo", factory.repo.path.to_str().expect("UTF-8")]);
+    let change = factory.offer("work");
+    factory.landed(&[&change]);
 }
