@@ -273,6 +273,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         scene.tip.hash(&mut hasher);
         open.iter()
             .for_each(|head| (head.change, head.head).hash(&mut hasher));
+        // A conflict bounces what is in the queue only: one that comes back to it is judged then.
+        let pending = scene.changes.iter().filter(|change| change.state.is_pending());
+        pending.for_each(|change| change.id.hash(&mut hasher));
         let key = hasher.finish();
         if self.memory.verdicts_of == Some(key) {
             return Ok(false);

@@ -8,6 +8,7 @@ use gantry_core::time::Timestamp;
 use gantry_engine::event_loop::Message;
 use gantry_engine::factory::Factory;
 use gantry_engine::git_forge::GitForge;
+use gantry_engine::line::Line;
 use gantry_engine::runner::BoxRunner;
 use tokio::sync::{oneshot, watch};
 
@@ -15,6 +16,8 @@ use super::error::Refusal;
 
 /// The factory as it is wired here.
 pub type Wired = Factory<GitForge, BoxRunner>;
+/// One line of it.
+pub type WiredLine = Line<GitForge, BoxRunner>;
 /// The way to its thread.
 pub type Sender = mpsc::Sender<Message<GitForge, BoxRunner>>;
 
