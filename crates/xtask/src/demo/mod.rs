@@ -11,19 +11,15 @@ mod story;
 mod watch;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::process;
 
 use self::factory::Factory;
 use self::offers::OFFERS;
 use self::outcome::Outcome;
 use self::repository::Repository;
-
-/// How long building the program may take.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+use crate::shown;
 
 /// The data directory, in the scratch directory.
 const DATA: &str = "factory";
@@ -132,25 +128,14 @@ fn release_program() -> anyhow::Result<PathBuf> {
         return Ok(profile.join("gantry"));
     }
     let target = profile.parent().context("this program is in no target folder")?;
-    let mut command = process::member_command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.envs(std::env::vars_os());
-    command
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "gantry",
-            "--target-dir",
-        ])
-        .arg(target);
-    let mut child = command.spawn().context("cannot start cargo")?;
-    match process::wait_within(&mut child, BUILD_TIMEOUT)? {
-        Some(status) if status.success() => Ok(target.join("release/gantry")),
-        Some(status) => bail!("cargo build ended with {status}"),
-        None => {
-            process::end_group(&mut child)?;
-            bail!("cargo build took more than an hour")
-        }
-    }
+    let mut command = shown::cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "gantry",
+        "--target-dir",
+    ]);
+    shown::run(command.arg(target))?;
+    Ok(target.join("release/gantry"))
 }
