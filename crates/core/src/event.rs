@@ -45,6 +45,8 @@ kinds! {
     ChangeReleased = "change.released",
     /// It was sent back with a reason.
     ChangeBounced = "change.bounced",
+    /// The landing that a bounced change does not work with was found.
+    ChangeExplained = "change.explained",
     /// It was taken out.
     ChangeCancelled = "change.cancelled",
     /// It is on the target.

@@ -49,6 +49,11 @@ pub const LEARN_BUILDS_MAX: u32 = 200;
 pub const BUILD_LOGS_MAX: usize = 2_000;
 /// How often refs that people may move are looked at.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How many landings a bounced change is tried against to name the one it does not work with; with more it is said
+/// to fail alone.
+pub const TRACE_LANDINGS_MAX: usize = 256;
+/// How often boxes of one tree may be killed from inside or flood their log before that counts as a failed check.
+pub const SAME_TREE_TROUBLE_MAX: usize = 3;
 /// Rounds of planning in one reconciliation; more wait for the next one, which follows at once.
 pub const PLAN_ROUNDS_MAX: usize = 1_000;
 /// The most bytes of `.gantry.toml` that are read; a larger one is refused.

@@ -72,6 +72,11 @@ pub fn audit<F: Forge>(
             .faults
             .push(fault(format!("a journal entry cannot be read: {error}")));
     }
+    if start.is_none() {
+        audit
+            .faults
+            .push(fault("the journal does not say where the factory began".into()));
+    }
     let Some(tip) = forge.tip()? else {
         return Err(LineError::TargetGone(repository.target.to_string()));
     };
@@ -102,7 +107,7 @@ fn walk<F: Forge>(
 ) -> Result<(), LineError> {
     let mut next = Some(tip);
     while let Some(commit) = next {
-        if Some(commit) == start || start.is_none() {
+        if Some(commit) == start {
             return Ok(());
         }
         let Some(verdict) = verdicts.get(&commit.to_string()) else {

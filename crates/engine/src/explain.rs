@@ -86,12 +86,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     ///
     /// Errors: [`LineError`].
     pub fn outlook(&mut self, store: &Store, now: Timestamp) -> Result<Outlook, LineError> {
-        let scene = Scene {
-            tip: self.repository.known_tip.unwrap_or(CommitId::from_bytes([0; 20])),
-            now,
-            changes: store.load_alive_changes(self.repository.id)?,
-            builds: store.load_counting_builds(self.repository.id)?,
-        };
+        let tip = self.repository.known_tip.unwrap_or(CommitId::from_bytes([0; 20]));
+        let scene = Scene::load(store, self.repository.id, tip, now)?;
         let order = scene.pending().iter().map(|change| change.id).collect();
         let learnt = self.learn(store)?;
         Ok(Outlook {

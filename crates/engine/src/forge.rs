@@ -97,6 +97,8 @@ pub trait Forge {
     fn move_target(&mut self, from: CommitId, to: CommitId, why: &str) -> Result<Swap, GitError>;
     /// Brings clean work trees that have the target checked out along; returns what people should know.
     fn bring_along(&mut self, from: CommitId, to: CommitId) -> Vec<String>;
+    /// Returns when everything written so far outlives a power loss.
+    fn make_durable(&mut self) -> Result<(), GitError>;
     /// Points a ref of gantry's own at a commit, or takes it away; doing it twice is the same as once.
     fn ensure_ref(&mut self, name: &str, commit: Option<CommitId>) -> Result<(), GitError>;
     /// Lists gantry's own refs under a prefix.

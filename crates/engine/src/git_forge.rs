@@ -15,6 +15,9 @@ use crate::forge::{Forge, OpenHead, Overlap, Revert, Standing, Verdict};
 use crate::gate::GATE_FILE;
 use crate::journal::JOURNAL;
 
+/// How deep folders of branches are watched; what is deeper is seen when something else moves.
+const FOLDER_DEPTH_MAX: usize = 16;
+
 /// A repository and its target.
 #[derive(Debug)]
 pub struct GitForge {
@@ -22,6 +25,10 @@ pub struct GitForge {
     radar: Radar,
     path: PathBuf,
     target: BranchName,
+    /// Folders of branches, as of the last change.
+    folders: Vec<PathBuf>,
+    /// The last fingerprint.
+    seen: u64,
 }
 
 impl GitForge {
@@ -34,6 +41,8 @@ impl GitForge {
             radar: Radar::new(),
             path: path.to_owned(),
             target,
+            folders: Vec::new(),
+            seen: 0,
         })
     }
 }
@@ -95,8 +104,12 @@ impl Forge for GitForge {
             .collect())
     }
 
-    fn silent_revert(&mut self, _tip: CommitId, _head: CommitId) -> Result<Option<Revert>, GitError> {
-        Ok(None)
+    fn silent_revert(&mut self, tip: CommitId, head: CommitId) -> Result<Option<Revert>, GitError> {
+        let found = self.repository.silent_revert(tip, head)?;
+        Ok(found.map(|revert| Revert {
+            path: shown(&revert.path),
+            undoes: revert.undoes,
+        }))
     }
 
     fn move_target(&mut self, from: CommitId, to: CommitId, why: &str) -> Result<Swap, GitError> {
@@ -104,8 +117,19 @@ impl Forge for GitForge {
             .compare_and_swap(&self.target.full_ref(), Some(from), Some(to), why)
     }
 
-    fn bring_along(&mut self, _from: CommitId, _to: CommitId) -> Vec<String> {
-        Vec::new()
+    fn bring_along(&mut self, from: CommitId, to: CommitId) -> Vec<String> {
+        match git::bring_along(&self.path, &self.target, from, to) {
+            Ok(notices) => notices.iter().filter_map(notice).collect(),
+            Err(error) => vec![format!(
+                "work trees of {} were not looked at: {}",
+                self.path.display(),
+                crate::line::chain(&error)
+            )],
+        }
+    }
+
+    fn make_durable(&mut self) -> Result<(), GitError> {
+        self.repository.make_durable()
     }
 
     fn ensure_ref(&mut self, name: &str, commit: Option<CommitId>) -> Result<(), GitError> {
@@ -150,12 +174,29 @@ impl Forge for GitForge {
         let mut hasher = DefaultHasher::new();
         stamp(&self.path.join("packed-refs"), &mut hasher);
         stamp(&self.path.join("HEAD"), &mut hasher);
-        stamp_folders(&self.path.join("refs/heads"), 0, &mut hasher);
-        hasher.finish()
+        self.folders.iter().for_each(|folder| stamp(folder, &mut hasher));
+        let seen = hasher.finish();
+        if seen != self.seen {
+            self.seen = seen;
+            self.folders.clear();
+            list_folders(&self.path.join("refs/heads"), 0, &mut self.folders);
+        }
+        seen
     }
 
     fn subject_and_author(&mut self, commit: CommitId) -> Result<(String, String), GitError> {
         self.repository.subject_and_author(commit)
+    }
+}
+
+/// What people should know of a work tree; one that was brought along needs no word.
+fn notice(seen: &git::WorkTreeNotice) -> Option<String> {
+    match &seen.outcome {
+        git::WorkTreeOutcome::BroughtAlong => None,
+        git::WorkTreeOutcome::LeftAlone(why) => Some(format!(
+            "the work tree {} was left as it is: {why}",
+            seen.path.display()
+        )),
     }
 }
 
@@ -213,23 +254,16 @@ fn stamp(path: &Path, hasher: &mut DefaultHasher) {
     }
 }
 
-/// Adds every loose branch. A ref that cannot be read counts as one more state; the line then looks and says why.
-fn stamp_folders(folder: &Path, depth: usize, hasher: &mut DefaultHasher) {
-    stamp(folder, hasher);
-    if depth > 16 {
-        return;
-    }
+/// Lists a folder of refs and those below it. Git writes a ref by renaming a file into its folder, which changes the
+/// folder's own time: files need not be looked at. A folder that cannot be read is listed and looked at again.
+fn list_folders(folder: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
+    folders.push(folder.to_owned());
     let Ok(entries) = std::fs::read_dir(folder) else {
         return;
     };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
-    paths.sort();
-    for path in paths {
-        path.hash(hasher);
-        if path.is_dir() {
-            stamp_folders(&path, depth + 1, hasher);
-        } else {
-            stamp(&path, hasher);
+    for entry in entries.flatten() {
+        if depth < FOLDER_DEPTH_MAX && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            list_folders(&entry.path(), depth + 1, folders);
         }
     }
 }

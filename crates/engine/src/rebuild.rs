@@ -59,7 +59,12 @@ pub fn rebuild<F: Forge>(
     }
     let mut taken = 0;
     for (id, offer) in offers {
-        if store.load_change(id)?.is_some() {
+        if let Some(known) = store.load_change(id)? {
+            if known.repository != repository.id {
+                unreadable.push(format!(
+                    "{id}: another repository has a change of that number; offer it again"
+                ));
+            }
             continue;
         }
         match offer.restore(id, repository.id) {

@@ -254,6 +254,8 @@ fn words(ending: &SandboxEnding, limit: Duration) -> (Ending, String) {
             format!("ran longer than its limit of {} s", limit.as_secs_f64()),
         ),
         SandboxEnding::Cancelled => (Ending::Cancelled, "was ended early".into()),
-        SandboxEnding::Trouble(trouble, why) => (Ending::Trouble(*trouble), why.clone()),
+        SandboxEnding::Trouble(trouble, why) => {
+            (Ending::Trouble(*trouble), format!("gave no verdict: {why}"))
+        }
     }
 }

@@ -258,12 +258,19 @@ pub(crate) const fn purpose_word(purpose: Purpose) -> &'static str {
         Purpose::Split => "split",
         Purpose::Retry => "retry",
         Purpose::Control => "control",
+        Purpose::Trace => "trace",
     }
 }
 
 /// Reads a purpose; `None` for any other word.
 pub(crate) fn purpose(word: &str) -> Option<Purpose> {
-    [Purpose::Land, Purpose::Split, Purpose::Retry, Purpose::Control]
-        .into_iter()
-        .find(|purpose| purpose_word(*purpose) == word)
+    [
+        Purpose::Land,
+        Purpose::Split,
+        Purpose::Retry,
+        Purpose::Control,
+        Purpose::Trace,
+    ]
+    .into_iter()
+    .find(|purpose| purpose_word(*purpose) == word)
 }

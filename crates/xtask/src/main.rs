@@ -2,6 +2,7 @@
 
 mod ci;
 mod demo;
+mod differential;
 mod licences;
 mod shown;
 mod tidy;
@@ -24,6 +25,8 @@ enum Chore {
     Ci(ci::Arguments),
     /// Makes a repository with a rotted backlog, drains it with the real program, and proves what happened.
     Demo(demo::Arguments),
+    /// Merges pairs of a repository's commits as gantry does and as `git merge-tree` does, and prints what differs.
+    Differential(differential::Arguments),
     /// Checks that each dependency's licence is allowed.
     Licences,
     /// Checks what a machine can of how the code is written.
@@ -44,6 +47,7 @@ fn run() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Ci(arguments) => ci::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
+        Chore::Differential(arguments) => differential::run(&arguments),
         Chore::Licences => licences::run(),
         Chore::Tidy => tidy::run(),
     }

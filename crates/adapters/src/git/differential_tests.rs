@@ -146,3 +146,73 @@ fn the_radar_says_after_every_landing_what_git_says() {
         }
     }
 }
+
+#[test]
+fn pairs_that_share_nothing_merge_in_git_too_and_the_others_as_the_radar_says() {
+    for seed in 0..4 {
+        let world = world(2000 + seed);
+        let path = world.invented.path();
+        let repository = GitRepository::open(path).expect("it opens");
+        let git = GitProgram::at(path);
+        let tip = *world.main.last().expect("a tip");
+        let open: Vec<OpenHead> = (1..)
+            .zip(&world.heads)
+            .map(|(number, head)| OpenHead {
+                change: ChangeId::new(number),
+                head: *head,
+            })
+            .collect();
+        let mut radar = Radar::new();
+        // What is kept from one landing to the next has to be right for the last.
+        for tip in &world.main {
+            radar.check(&repository, *tip, &open).expect("no trouble");
+        }
+        let pairs = radar.overlaps(&repository).expect("no trouble");
+        let landed: Vec<Option<CommitId>> = open
+            .iter()
+            .map(|open| landed(&git, path, tip, open.head))
+            .collect();
+        for (at, one) in open.iter().enumerate() {
+            for (to, other) in open.iter().enumerate().skip(at + 1) {
+                let (Some(a), Some(b)) = (landed[at], landed[to]) else {
+                    continue;
+                };
+                let gits = git.merge_tree(a, b).expect("no trouble");
+                let pair = pairs
+                    .iter()
+                    .find(|pair| pair.a == one.change && pair.b == other.change);
+                let told = format!("seed {seed} {} {}: {pair:?}", one.head, other.head);
+                match (pair.map(|pair| &pair.overlap), &gits) {
+                    (Some(Overlap::Conflict(paths)), TreeMerge::Conflict(wanted)) => {
+                        assert_eq!(paths, wanted, "{told}");
+                    }
+                    (None | Some(Overlap::Compatible | Overlap::Duplicate), TreeMerge::Clean(_)) => {}
+                    _ => panic!("{told} but git {}", shown(&gits)),
+                }
+            }
+        }
+    }
+}
+
+/// Makes the commit that a change would land as, or `None` if it conflicts or adds nothing.
+fn landed(program: &GitProgram, path: &std::path::Path, tip: CommitId, head: CommitId) -> Option<CommitId> {
+    let TreeMerge::Clean(tree) = program.merge_tree(tip, head).expect("no trouble") else {
+        return None;
+    };
+    let arguments = [
+        "commit-tree",
+        "-m",
+        "landed",
+        "-p",
+        &tip.to_string(),
+        &tree.to_string(),
+    ];
+    let id = super::invented::git(path, &arguments, b"");
+    let id = String::from_utf8(id)
+        .expect("text")
+        .trim()
+        .parse()
+        .expect("a commit");
+    let repository = GitRepository::open(path).expect("it opens");
+    (repository.tree_of(tip).expect("readable") != tree).then_some(id)
+}

@@ -223,10 +223,21 @@ impl Invented {
 
     /// Records a commit; parents are marks.
     pub(super) fn commit(&mut self, branch: &str, files: Files, parents: &[usize]) -> usize {
+        let message = format!("commit {}", self.marks.len() + 1);
+        self.commit_saying(branch, files, parents, &message)
+    }
+
+    /// Records a commit with a message of its own.
+    pub(super) fn commit_saying(
+        &mut self,
+        branch: &str,
+        files: Files,
+        parents: &[usize],
+        message: &str,
+    ) -> usize {
         self.marks.push(files.clone());
         let mark = self.marks.len();
         let out = &mut self.stream;
-        let message = format!("commit {mark}");
         let seconds = 1_700_000_000 + mark;
         out.extend(format!("commit refs/heads/{branch}\nmark :{mark}\n").into_bytes());
         out.extend(format!("committer Ada <ada@example.org> {seconds} +0000\n").into_bytes());

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use gix::ObjectId;
-use gix::objs::Write as _;
+use gix::objs::WriteTo as _;
 
 use super::delta::{Edit, Entry, directories, edit_at, edits_under};
 use super::program::{GitProgram, TreeMerge};
@@ -233,12 +233,7 @@ impl GitRepository {
         };
         let answer = match merge_text(&base, &ours, &theirs) {
             Text::Unsure => return Ok(Content::Unsure),
-            Text::Clean(merged) => Some(
-                self.inner
-                    .objects
-                    .write_buf(gix::objs::Kind::Blob, &merged)
-                    .map_err(|source| self.storage("write a merged file".to_owned(), source))?,
-            ),
+            Text::Clean(merged) => Some(self.write_object(gix::objs::Kind::Blob, &merged)?),
             Text::Conflict => None,
         };
         if contents.known.len() >= ANSWERS_MAX {
@@ -264,19 +259,23 @@ impl GitRepository {
         self.inner.common_dir().join("info/attributes").exists()
     }
 
-    /// Merges trees and writes the result; `commit` is what the trouble is about, should there be any.
+    /// Merges the trees `[ancestor, ours, theirs]` and writes the result; `commit` is what the trouble is about,
+    /// should there be any.
     pub(super) fn merge(
         &self,
-        ancestor: ObjectId,
-        ours: ObjectId,
-        theirs: ObjectId,
+        contents: &mut Contents,
+        [ancestor, ours, theirs]: [ObjectId; 3],
         commit: ObjectId,
     ) -> Result<Merged<ObjectId>, GitError> {
         if theirs == ancestor || theirs == ours {
             return Ok(Merged::Clean(ours));
         }
-        let (our_edits, their_edits) = (self.delta(ancestor, ours)?, self.delta(ancestor, theirs)?);
-        match self.combine(&mut Contents::default(), ancestor, &our_edits, &their_edits)? {
+        let their_edits = self.delta(ancestor, theirs)?;
+        let our_edits = match self.delta_near(ancestor, ours, &their_edits)? {
+            Some(edits) => edits,
+            None => self.delta(ancestor, ours)?,
+        };
+        match self.combine(contents, ancestor, &our_edits, &their_edits)? {
             Combined::Clean(edits) => Ok(Merged::Clean(self.apply(ours, &edits)?)),
             Combined::Conflict(paths) => Ok(Merged::Conflict(paths)),
             Combined::Unsure => {
@@ -286,6 +285,48 @@ impl GitRepository {
                 self.ask_git(ours, theirs, commit)
             }
         }
+    }
+
+    /// Lists what `ours` did at the paths of `theirs` alone, if nothing else it did can matter to the merge.
+    ///
+    /// That is so if their side deleted nothing, and our side has a file wherever theirs changed one and still
+    /// has every directory theirs added to: then no rename of ours can meet an edit of theirs.
+    fn delta_near(
+        &self,
+        ancestor: ObjectId,
+        ours: ObjectId,
+        theirs: &[Edit],
+    ) -> Result<Option<Vec<Edit>>, GitError> {
+        let mut edits = Vec::new();
+        for their in theirs {
+            if their.deletes() {
+                return Ok(None);
+            }
+            let new = self.entry_at(ours, &their.path)?;
+            if new.is_some_and(Entry::is_directory) || (new.is_none() && their.old.is_some()) {
+                return Ok(None);
+            }
+            if their.adds() {
+                for directory in directories(&their.path) {
+                    let now = self.entry_at(ours, directory)?;
+                    let kept = match now {
+                        Some(entry) => entry.is_directory(),
+                        None => self.entry_at(ancestor, directory)?.is_none(),
+                    };
+                    if !kept {
+                        return Ok(None);
+                    }
+                }
+            }
+            if new != their.old {
+                edits.push(Edit {
+                    path: their.path.clone(),
+                    old: their.old,
+                    new,
+                });
+            }
+        }
+        Ok(Some(edits))
     }
 
     /// Lets the git program merge two commits.
@@ -304,6 +345,25 @@ impl GitRepository {
                 source: Box::new(source),
             }),
         }
+    }
+
+    /// Lets the git program merge two commits that have several merge bases, once the trees are known to be there.
+    ///
+    /// Git before 2.44 takes a missing tree for an empty one and answers as if all its files had been deleted.
+    pub(super) fn ask_git_over(
+        &self,
+        bases: &[ObjectId],
+        ours: ObjectId,
+        theirs: ObjectId,
+    ) -> Result<Merged<ObjectId>, GitError> {
+        let sides = [self.commit(ours)?.tree, self.commit(theirs)?.tree];
+        for base in bases {
+            let base = self.commit(*base)?.tree;
+            for side in sides {
+                self.delta(base, side)?;
+            }
+        }
+        self.ask_git(ours, theirs, theirs)
     }
 
     /// Applies edits to a tree and writes what comes out.
@@ -335,9 +395,12 @@ impl GitRepository {
                 .kind();
             editor.upsert(parts(edit), kind, new.id).map_err(trouble)?;
         }
-        editor
-            .write(|tree| self.inner.objects.write(tree))
-            .map_err(trouble)
+        editor.write(|tree| {
+            let mut bytes = Vec::new();
+            tree.write_to(&mut bytes)
+                .map_err(|source| self.storage("write a tree".to_owned(), gix::Error::from_error(source)))?;
+            self.write_object(gix::objs::Kind::Tree, &bytes)
+        })
     }
 
     /// Writes a commit that stands for a tree where the git program wants commits.
@@ -348,10 +411,7 @@ impl GitRepository {
         }
         text.push_str("author gantry <gantry@localhost> 0 +0000\n");
         text.push_str("committer gantry <gantry@localhost> 0 +0000\n\nA tree to be merged\n");
-        self.inner
-            .objects
-            .write_buf(gix::objs::Kind::Commit, text.as_bytes())
-            .map_err(|source| self.storage("write a commit for merging".to_owned(), source))
+        self.write_object(gix::objs::Kind::Commit, text.as_bytes())
     }
 
     /// Returns what `git merge-tree` would answer for two commits: the merge the candidates and the radar use.
@@ -366,13 +426,15 @@ impl GitRepository {
         let relation = super::history::Ancestry::default().relate(self, theirs, &[ours])?;
         let merged = match relation.bases.as_slice() {
             [] => return Err(self.unrelated(theirs, ours)),
-            [base] => self.merge(
-                self.commit(*base)?.tree,
-                self.commit(ours)?.tree,
-                self.commit(theirs)?.tree,
-                theirs,
-            )?,
-            _ => self.ask_git(ours, theirs, theirs)?,
+            [base] => {
+                let trees = [
+                    self.commit(*base)?.tree,
+                    self.commit(ours)?.tree,
+                    self.commit(theirs)?.tree,
+                ];
+                self.merge(&mut Contents::default(), trees, theirs)?
+            }
+            bases => self.ask_git_over(bases, ours, theirs)?,
         };
         Ok(match merged {
             Merged::Clean(tree) => TreeMerge::Clean(super::repository::tree_id(tree)),

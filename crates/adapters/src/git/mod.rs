@@ -8,21 +8,26 @@ mod delta;
 mod differential_tests;
 mod error;
 mod files;
+#[cfg(test)]
+mod hardening_tests;
 mod history;
 #[cfg(test)]
 mod invented;
 mod journal;
 mod merge;
+mod objects;
 mod pairs;
 mod program;
 mod radar;
 mod refs;
 mod replay;
 mod repository;
+mod revert;
 mod serve;
 #[cfg(test)]
 mod tests;
 mod text;
+mod worktree;
 
 pub(crate) use checkout::CheckoutError;
 pub use error::GitError;
@@ -34,3 +39,5 @@ pub use radar::{OpenHead, Radar, Standing, Verdict};
 pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;
+pub use revert::SilentRevert;
+pub use worktree::{LeftAlone, WorkTreeNotice, WorkTreeOutcome, bring_along};

@@ -257,7 +257,6 @@ fn shared(one: &[Edit], other: &[Edit]) -> usize {
 
 /// Writes merged files that only memory holds, so that the git program can read them.
 fn persist(memory: &GitRepository, repository: &GitRepository, edits: &[Edit]) -> Result<(), GitError> {
-    use gix::objs::Write as _;
     for id in edits.iter().filter_map(|edit| edit.new).map(|entry| entry.id) {
         if repository.inner.has_object(id) {
             continue;
@@ -266,11 +265,7 @@ fn persist(memory: &GitRepository, repository: &GitRepository, edits: &[Edit]) -
         let Ok(blob) = memory.inner.find_blob(id) else {
             continue;
         };
-        repository
-            .inner
-            .objects
-            .write_buf(gix::objs::Kind::Blob, &blob.data)
-            .map_err(|source| repository.storage("write a merged file".to_owned(), source))?;
+        repository.write_object(gix::objs::Kind::Blob, &blob.data)?;
     }
     Ok(())
 }

@@ -299,7 +299,7 @@ impl GitProgram {
         }
     }
 
-    fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], ran: &Ran) -> ProgramError {
+    pub(super) fn failed<S: AsRef<OsStr>>(&self, arguments: &[S], ran: &Ran) -> ProgramError {
         ProgramError::Failed {
             arguments: shown(arguments),
             repository: self.repository.clone(),
@@ -421,3 +421,6 @@ fn read_tail(stream: Option<impl Read>) -> String {
     }
     String::from_utf8_lossy(&tail).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

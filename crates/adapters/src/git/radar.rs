@@ -3,8 +3,8 @@
 //!
 //! After a landing only changes that could notice it are merged again. A merge is arithmetic over paths
 //! (`merge`), so a landing can change its outcome only if it touched a path, or a directory on the way to a path,
-//! that the change touches, unless renames play a part; those changes are marked [`Known::unsteady`] and merged
-//! again each time.
+//! that the change touches, unless the target itself may have renamed something of the change's; those changes are
+//! marked [`Known::unsteady`] and merged again each time.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -78,6 +78,8 @@ pub(super) struct Known {
     pub(super) version: u64,
     /// Any landing may change the verdict.
     unsteady: bool,
+    /// Git was asked, so the verdict may rest on paths beside the change's own.
+    was_asked: bool,
 }
 
 /// The radar of one target. Holds no authority: a new one comes to the same verdicts.
@@ -216,8 +218,14 @@ impl Radar {
         if known.relation.own.iter().any(|own| step.commits.contains(own)) {
             return false;
         }
-        if !step.commits.is_empty() && (known.unsteady || touches(&known.edits, &step.edits)) {
+        if !step.commits.is_empty() && known.notices(&step.edits) {
             return false;
+        }
+        if let Standing::Clean { tree } = &mut known.verdict.standing
+            && !step.commits.is_empty()
+        {
+            // The merged tree is another now, though what the merge does to the tip is the same.
+            *tree = None;
         }
         known.relation.behind += step.commits.len();
         known.verdict.behind = known.relation.behind;
@@ -279,6 +287,7 @@ impl Radar {
                 result,
                 version,
                 unsteady: false,
+                was_asked: false,
             },
         );
     }
@@ -329,8 +338,11 @@ impl Radar {
         } else {
             Combined::Unsure
         };
-        known.unsteady =
-            combined == Combined::Unsure || is_unsteady(repository, target.tree, &ours, &known.edits)?;
+        known.was_asked = combined == Combined::Unsure;
+        known.unsteady = is_unsteady(repository, target.tree, &ours, &known.edits)?
+            || (known.was_asked
+                && (known.relation.bases.len() > 1
+                    || empties_directory(repository, base_tree, &known.edits)?));
         let (edits, tree) = match combined {
             Combined::Clean(edits) => (edits, None),
             Combined::Conflict(paths) => {
@@ -348,7 +360,7 @@ impl Radar {
                 )?;
                 return Ok(conflict(paths, culprit));
             }
-            Combined::Unsure => match repository.ask_git(target.tip, head, head)? {
+            Combined::Unsure => match repository.ask_git_over(&known.relation.bases, target.tip, head)? {
                 Merged::Clean(tree) => (repository.delta(target.tree, tree)?, Some(tree_id(tree))),
                 Merged::Conflict(paths) => {
                     let culprit = self.log.culprit_by_git(
@@ -373,6 +385,25 @@ impl Radar {
         } else {
             Standing::Clean { tree }
         })
+    }
+}
+
+impl Known {
+    /// Tells whether what landed could change the verdict.
+    fn notices(&self, landed: &[Edit]) -> bool {
+        if self.unsteady || touches(&self.edits, landed) {
+            return true;
+        }
+        if !self.was_asked {
+            return false;
+        }
+        match (&self.result, &self.verdict.standing) {
+            (Some(result), _) => touches(result, landed),
+            (None, Standing::Conflict { paths, .. }) => landed
+                .iter()
+                .any(|landed| paths.binary_search(&landed.path).is_ok()),
+            (None, _) => true,
+        }
     }
 }
 
@@ -436,7 +467,8 @@ fn is_unsteady(
 ) -> Result<bool, GitError> {
     for their in theirs {
         let both = edit_at(ours, &their.path);
-        if both.is_some_and(|our| our.deletes() || their.deletes()) {
+        // What the target deleted it may have renamed, to a file that lands only now.
+        if both.is_some_and(Edit::deletes) {
             return Ok(true);
         }
         if !their.adds() {
@@ -446,6 +478,18 @@ fn is_unsteady(
             if edits_under(ours, directory).iter().any(Edit::deletes)
                 && repository.entry_at(tip_tree, directory)?.is_none()
             {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Tells whether a change takes everything out of some directory, so that Git may call the directory renamed.
+fn empties_directory(repository: &GitRepository, base: ObjectId, edits: &[Edit]) -> Result<bool, GitError> {
+    for edit in edits.iter().filter(|edit| edit.deletes()) {
+        for directory in directories(&edit.path) {
+            if repository.removed(base, edits, directory)? {
                 return Ok(true);
             }
         }

@@ -22,6 +22,20 @@ pub enum Swap {
 }
 
 impl GitRepository {
+    /// Returns when every object and ref written so far outlives a power loss.
+    ///
+    /// Git's storage leaves that to the system; a landing cannot. Errors: [`GitError::Storage`].
+    pub fn make_durable(&self) -> Result<(), GitError> {
+        let trouble = |source| {
+            self.storage(
+                "write everything to the disk".to_owned(),
+                gix::Error::from_error(source),
+            )
+        };
+        let folder = std::fs::File::open(self.inner.common_dir()).map_err(trouble)?;
+        nix::unistd::syncfs(&folder).map_err(|errno| trouble(std::io::Error::from(errno)))
+    }
+
     /// Moves `ref_name` from `expected` to `new` in one step; `None` stands for a ref that does not exist.
     ///
     /// Errors: [`GitError::RefName`], [`GitError::Object`] if `new` is no commit here, [`GitError::Locked`],

@@ -6,10 +6,9 @@ use std::collections::{HashMap, HashSet};
 use gantry_core::id::{ChangeId, CommitId, TreeId};
 use gantry_core::time::Timestamp;
 use gix::ObjectId;
-use gix::objs::Write as _;
 
 use super::history::Ancestry;
-use super::merge::Merged;
+use super::merge::{Contents, Merged};
 use super::repository::{Parts, commit_id, object_id, tree_id};
 use super::{GitError, GitRepository};
 
@@ -24,6 +23,8 @@ pub struct Member {
     pub title: String,
     /// When it was offered: the date of the commits made for it.
     pub offered_at: Timestamp,
+    /// Heads it is stacked on that have landed, perhaps under other names: what they hold is not replayed again.
+    pub stands_on: Vec<CommitId>,
 }
 
 /// How a change is put onto the base.
@@ -69,6 +70,13 @@ pub enum Replay {
     },
 }
 
+/// What one replay has learnt so far.
+#[derive(Debug, Default)]
+struct Learnt {
+    ancestry: Ancestry,
+    contents: Contents,
+}
+
 /// The commit that grows while members are replayed.
 #[derive(Clone, Copy)]
 struct Onto {
@@ -90,14 +98,16 @@ impl GitRepository {
         // What earlier members held is in `onto` in content, though perhaps under other names.
         let mut contained = vec![base];
         let mut steps = Vec::with_capacity(members.len());
+        let mut learnt = Learnt::default();
         for member in members {
             let head = object_id(member.head);
             self.commit(head)?;
             let mut known = contained.clone();
             known.push(onto.commit);
+            known.extend(member.stands_on.iter().copied().map(object_id));
             let next = match method {
-                Method::Rebase => self.rebase(onto, member, &known)?,
-                Method::Squash | Method::Merge => self.join(onto, member, &known, method)?,
+                Method::Rebase => self.rebase(&mut learnt, onto, member, &known)?,
+                Method::Squash | Method::Merge => self.join(&mut learnt, onto, member, &known, method)?,
             };
             let next = match next {
                 Merged::Clean(next) => next,
@@ -122,8 +132,14 @@ impl GitRepository {
         Ok(Replay::Made { steps })
     }
 
-    fn rebase(&self, mut onto: Onto, member: &Member, known: &[ObjectId]) -> Result<Merged<Onto>, GitError> {
-        for (id, parts) in self.commits_left(object_id(member.head), known)? {
+    fn rebase(
+        &self,
+        learnt: &mut Learnt,
+        mut onto: Onto,
+        member: &Member,
+        known: &[ObjectId],
+    ) -> Result<Merged<Onto>, GitError> {
+        for (id, parts) in self.commits_left(&mut learnt.ancestry, object_id(member.head), known)? {
             let parent = match parts.parents.as_slice() {
                 [] => ObjectId::empty_tree(gix::hash::Kind::Sha1),
                 [parent] if *parent == onto.commit => {
@@ -135,7 +151,7 @@ impl GitRepository {
                 // A merge inside a branch is skipped: both its sides are picked.
                 _ => continue,
             };
-            let tree = match self.merge(parent, onto.tree, parts.tree, id)? {
+            let tree = match self.merge(&mut learnt.contents, [parent, onto.tree, parts.tree], id)? {
                 Merged::Clean(tree) => tree,
                 Merged::Conflict(paths) => return Ok(Merged::Conflict(paths)),
             };
@@ -151,22 +167,26 @@ impl GitRepository {
 
     fn join(
         &self,
+        learnt: &mut Learnt,
         onto: Onto,
         member: &Member,
         known: &[ObjectId],
         method: Method,
     ) -> Result<Merged<Onto>, GitError> {
         let head = object_id(member.head);
-        let relation = Ancestry::default().relate(self, head, known)?;
+        let relation = learnt.ancestry.relate(self, head, known)?;
         if relation.bases.contains(&head) {
             return Ok(Merged::Clean(onto));
         }
         let offered = self.commit(head)?;
         let merged = match relation.bases.as_slice() {
             [] => return Err(self.unrelated(head, onto.commit)),
-            [base] => self.merge(self.commit(*base)?.tree, onto.tree, offered.tree, head)?,
+            [base] => {
+                let trees = [self.commit(*base)?.tree, onto.tree, offered.tree];
+                self.merge(&mut learnt.contents, trees, head)?
+            }
             // Several bases have to be merged first, which only Git does by Git's rules.
-            _ => self.ask_git(self.bare_commit(onto.tree, known)?, head, head)?,
+            bases => self.ask_git_over(bases, self.bare_commit(onto.tree, known)?, head)?,
         };
         let tree = match merged {
             Merged::Clean(tree) => tree,
@@ -189,8 +209,13 @@ impl GitRepository {
     }
 
     /// Lists the commits reachable from `head` and from none of `known`, parents before children.
-    fn commits_left(&self, head: ObjectId, known: &[ObjectId]) -> Result<Vec<(ObjectId, Parts)>, GitError> {
-        let own = Ancestry::default().relate(self, head, known)?.own;
+    fn commits_left(
+        &self,
+        ancestry: &mut Ancestry,
+        head: ObjectId,
+        known: &[ObjectId],
+    ) -> Result<Vec<(ObjectId, Parts)>, GitError> {
+        let own = ancestry.relate(self, head, known)?.own;
         let mut left = HashMap::with_capacity(own.len());
         for id in own {
             left.insert(id, self.commit(id)?);
@@ -237,9 +262,7 @@ impl GitRepository {
         }
         header("", b"");
         bytes.extend(&parts.message);
-        self.inner
-            .write_buf(gix::objs::Kind::Commit, &bytes)
-            .map_err(|source| self.storage(format!("write a commit for {}", member.change), source))
+        self.write_object(gix::objs::Kind::Commit, &bytes)
     }
 }
 

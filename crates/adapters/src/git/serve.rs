@@ -11,7 +11,7 @@ use super::program::ProgramError;
 const CONFIG_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What a repository that takes offers by push is told.
-const SERVED: [(&str, &str); 7] = [
+const SERVED: [(&str, &str); 6] = [
     // Pushes to refs/for/ go to the hook instead of making refs.
     ("receive.procReceiveRefs", "refs/for"),
     ("receive.advertisePushOptions", "true"),
@@ -20,7 +20,6 @@ const SERVED: [(&str, &str); 7] = [
     ("http.receivepack", "true"),
     ("receive.denyDeleteCurrent", "refuse"),
     ("receive.fsckObjects", "true"),
-    ("gc.auto", "0"),
 ];
 
 impl GitProgram {

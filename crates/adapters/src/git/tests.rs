@@ -96,6 +96,7 @@ fn member(number: u64, head: CommitId) -> Member {
         head,
         title: format!("Change {number}"),
         offered_at: Timestamp::from_millis(1_800_000_000_123),
+        stands_on: Vec::new(),
     }
 }
 
@@ -443,4 +444,30 @@ fn a_corrupt_object_in_a_bare_repository_is_trouble() {
     std::fs::write(&file, "not zlib").expect("the file is written");
     let tree = GitRepository::open(&bare).expect("it opens").tree_of(head);
     assert!(matches!(tree, Err(GitError::Object { .. })), "{tree:?}");
+}
+
+#[test]
+fn a_change_stacked_on_one_that_landed_under_another_name_brings_only_its_own() {
+    let scratch = Scratch::new();
+    scratch.branch("one", "main");
+    scratch.write("a.txt", &lines(20).replace("line 5", "once"));
+    let one = scratch.commit("one");
+    scratch.write("a.txt", &lines(20).replace("line 5", "twice"));
+    let two = scratch.commit("two");
+    scratch.advance_main("b.txt", "b\n");
+    let base = scratch.advance_main("a.txt", &lines(20).replace("line 5", "once"));
+    for method in [Method::Rebase, Method::Squash, Method::Merge] {
+        let alone = member(2, two);
+        let stacked = Member {
+            stands_on: vec![one],
+            ..alone.clone()
+        };
+        let steps = made(scratch.open().replay(base, &[stacked], method).expect("no trouble"));
+        let text = scratch.git(&["show", &format!("{}:a.txt", steps[0].commit)]);
+        assert!(text.contains("twice") && !text.contains("once"), "{method:?}");
+        if method != Method::Rebase {
+            let plain = scratch.open().replay(base, &[alone], method).expect("no trouble");
+            assert!(matches!(plain, Replay::Conflict { .. }), "{method:?}: {plain:?}");
+        }
+    }
 }

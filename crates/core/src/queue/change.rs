@@ -181,6 +181,13 @@ pub enum ChangeEvent {
     Release,
     /// It was judged.
     Bounce(BounceReason),
+    /// What it was bounced for turned out to come from a change that landed before it.
+    FoundPartner {
+        /// The build that shows it.
+        build: BuildId,
+        /// The change it does not work with.
+        with: ChangeId,
+    },
     /// It was taken out.
     Cancel(CancelReason),
     /// Its author pushed another head; whatever was known about the old one is void.
@@ -295,6 +302,9 @@ impl ChangeState {
             }
             (Self::Open | Self::Queued | Self::Testing, E::Hold(reason)) => Self::Held(reason),
             (Self::Queued | Self::Testing, E::Bounce(reason)) => Self::Bounced(reason),
+            (Self::Bounced(BounceReason::CheckFailed { .. }), E::FoundPartner { build, with }) => {
+                Self::Bounced(BounceReason::FailsTogether { build, with })
+            }
             (
                 Self::Open | Self::Queued | Self::Testing | Self::Held(_) | Self::Bounced(_),
                 E::Cancel(reason),
@@ -410,6 +420,13 @@ mod tests {
             ),
             ("release", ChangeEvent::Release),
             ("bounce", ChangeEvent::Bounce(BounceReason::CheckFailed { build })),
+            (
+                "found partner",
+                ChangeEvent::FoundPartner {
+                    build,
+                    with: ChangeId::new(2),
+                },
+            ),
             ("cancel", ChangeEvent::Cancel(CancelReason::ByHand)),
             ("new head", ChangeEvent::NewHead),
         ]
@@ -449,7 +466,7 @@ mod tests {
     proptest! {
         /// A random walk: what is terminal stays so, and only an observation makes a change landed.
         #[test]
-        fn only_an_observation_lands_a_change(walk in prop::collection::vec(0_usize..12, 0..60)) {
+        fn only_an_observation_lands_a_change(walk in prop::collection::vec(0_usize..13, 0..60)) {
             let events = events();
             let mut state = ChangeState::Open;
             for step in walk {

@@ -165,6 +165,8 @@ pub enum Purpose {
     Retry,
     /// The tip itself, to tell a broken or flaky base from a bad change.
     Control,
+    /// A bounced change on an earlier tip, to name the landing it does not work with. Never planned, never landed.
+    Trace,
 }
 
 /// Why a change is bounced.

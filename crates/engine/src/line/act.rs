@@ -1,18 +1,18 @@
 //! Performing a plan: intents are stored before an effect, and what was seen after it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use gantry_adapters::git::{Member, Replay, Swap};
 use gantry_core::event::FactKind;
 use gantry_core::id::{BuildId, ChangeId, CommitId};
 use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending};
-use gantry_core::queue::change::{BounceReason, Change, ChangeEvent};
+use gantry_core::queue::change::{BounceReason, Change, ChangeEvent, ChangeState};
 use gantry_core::queue::planner::{
     Blame, BuildView, Item, Purpose, QueueView, Settings, Step, base_is_broken, plan,
 };
 use gantry_store::{Saved, Store};
 
-use super::scene::{Scene, Worth, member};
+use super::scene::{Scene, Worth};
 use super::{Line, LineError};
 use crate::boxes::{BoxOrder, Boxes};
 use crate::forge::Forge;
@@ -35,22 +35,20 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .into_iter()
             .cloned()
             .collect();
-        let landed = store.load_landed_since(
-            self.repository.id,
-            runnable.iter().map(|c| c.offered_at).min().unwrap_or(scene.now),
-        )?;
-        let items = self.items(store, scene, &runnable, &landed)?;
+        let items = self.items(store, scene, &runnable)?;
         let refs: Vec<&Change> = runnable.iter().collect();
         let mut builds: Vec<BuildView> = Vec::new();
+        // What the planner does not see still has a slot: traces, and builds of frozen changes.
+        let mut hidden = 0;
         for build in &scene.builds {
             let doomed = self.boxes.is_doomed(build.id);
-            if let Worth::Seen(mut view) = scene.worth(build, &refs, digest, &sandbox, doomed) {
-                if !view.on_tip {
-                    view.missing = missing(build, &landed);
-                }
-                builds.push(view);
+            match scene.worth(build, &refs, digest, &sandbox, doomed) {
+                Worth::Seen(view) => builds.push(view),
+                Worth::Frozen | Worth::Void if !matches!(build.state, BuildState::Ended(_)) => hidden += 1,
+                Worth::Frozen | Worth::Void => {}
             }
         }
+        let slots = self.slots().saturating_sub(hidden);
         let learnt = self.learn(store)?;
         let tree = self.forge.tree_of(scene.tip)?;
         let passed = store
@@ -71,7 +69,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             settings: Settings {
                 policy: gate.policy,
                 batch_max: gate.batch_max,
-                slots: gate.slots.unwrap_or(self.slots_default),
+                slots: slots.max(1),
                 patience: gate.patience,
                 independent: gate.independent,
             },
@@ -91,7 +89,24 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             fact.build = Some(build);
             store.save_repository(&self.repository, &[fact])?;
         }
-        self.perform(store, scene, gate, digest, plan(&view))
+        let mut steps = plan(&view);
+        if slots == 0 {
+            steps.retain(|step| !matches!(step, Step::Start { .. }));
+        }
+        let busy = view
+            .builds
+            .iter()
+            .filter(|b| b.progress.running_since().is_some())
+            .count();
+        let idle = steps.is_empty() && hidden == 0 && busy < slots;
+        if self.perform(store, scene, gate, digest, steps)? {
+            return Ok(true);
+        }
+        if idle {
+            self.trace_partner(store, scene, gate, digest)
+        } else {
+            Ok(false)
+        }
     }
 
     fn perform(
@@ -130,13 +145,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         Ok(again)
     }
 
-    fn items(
-        &mut self,
-        store: &Store,
-        scene: &Scene,
-        runnable: &[Change],
-        landed: &[(ChangeId, gantry_core::time::Timestamp)],
-    ) -> Result<Vec<Item>, LineError> {
+    fn items(&mut self, store: &Store, scene: &Scene, runnable: &[Change]) -> Result<Vec<Item>, LineError> {
         let records = self.records(store)?;
         let mut stacks: HashMap<ChangeId, u64> = HashMap::new();
         let mut items = Vec::with_capacity(runnable.len());
@@ -165,7 +174,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 conflicts_with,
                 stack,
                 pass_probability: records.pass_probability(&change.author),
-                landed_since: landed.iter().filter(|(_, at)| *at >= change.offered_at).count(),
+                landed_since: scene
+                    .landed
+                    .iter()
+                    .filter(|(_, at)| *at >= change.offered_at)
+                    .count(),
                 footprint: self.footprint(change.id),
             });
         }
@@ -194,6 +207,28 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         numbers
     }
 
+    /// Returns what a replay needs of a change.
+    pub(super) fn member(&mut self, store: &Store, change: &Change) -> Result<Member, LineError> {
+        let mut stands_on = Vec::new();
+        for id in &change.after {
+            let landed = store
+                .load_change(*id)?
+                .filter(|below| matches!(below.state, ChangeState::Landed(_)));
+            if let Some(below) = landed
+                && self.is_stacked(below.head, change.head)?
+            {
+                stands_on.push(below.head);
+            }
+        }
+        Ok(Member {
+            change: change.id,
+            head: change.head,
+            title: change.title.clone(),
+            offered_at: change.offered_at,
+            stands_on,
+        })
+    }
+
     fn is_stacked(&mut self, below: CommitId, above: CommitId) -> Result<bool, LineError> {
         if let Some(known) = self.memory.stack_of.get(&(below, above)) {
             return Ok(*known);
@@ -218,7 +253,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         purpose: Purpose,
     ) -> Result<bool, LineError> {
         let changes: Vec<&Change> = members.iter().filter_map(|id| scene.change(*id)).collect();
-        let parts: Vec<Member> = changes.iter().map(|change| member(change)).collect();
+        let mut parts = Vec::with_capacity(changes.len());
+        for change in &changes {
+            parts.push(self.member(store, change)?);
+        }
         let steps = match self.forge.replay(scene.tip, &parts, gate.method) {
             Ok(Replay::Made { steps }) => steps,
             Ok(Replay::Conflict { change, .. }) => {
@@ -238,21 +276,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             Purpose::Land | Purpose::Split => {
                 store.find_passed(self.repository.id, tree, digest, &sandbox)?
             }
-            Purpose::Retry | Purpose::Control => None,
+            Purpose::Retry | Purpose::Control | Purpose::Trace => None,
         };
         let order = BuildOrder {
             repository: self.repository.id,
             base: scene.tip,
-            members: steps
-                .iter()
-                .zip(&parts)
-                .map(|(step, part)| BuildMember {
-                    change: step.change,
-                    head: part.head,
-                    commit: step.commit,
-                    tree: step.tree,
-                })
-                .collect(),
+            members: build_members(&steps, &parts),
             candidate,
             tree,
             gate: digest.to_owned(),
@@ -265,7 +294,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 
     /// Stores the build, pins its candidate, and only then starts its box.
-    fn launch(
+    pub(super) fn launch(
         &mut self,
         store: &mut Store,
         scene: &Scene,
@@ -467,9 +496,14 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     continue;
                 }
                 self.ensure_journaled(&build)?;
+                // The candidate is on the disk before a ref names it, the ref before the database says landed.
+                self.forge.make_durable()?;
                 let why = format!("gantry: land {id}");
                 match self.forge.move_target(scene.tip, candidate, &why)? {
-                    Swap::Moved => self.memory.overtaken = 0,
+                    Swap::Moved => {
+                        self.forge.make_durable()?;
+                        self.memory.overtaken = 0;
+                    }
                     // Somebody was faster: the next round looks at where they moved it.
                     Swap::Lost { .. } => return Ok(true),
                 }
@@ -585,12 +619,15 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 }
 
-/// Lists what landed since a build was prepared and that it does not hold.
-fn missing(build: &Build, landed: &[(ChangeId, gantry_core::time::Timestamp)]) -> Vec<ChangeId> {
-    let held: HashSet<ChangeId> = build.order.members.iter().map(|member| member.change).collect();
-    landed
-        .iter()
-        .filter(|(id, at)| *at >= build.order.prepared_at && !held.contains(id))
-        .map(|(id, _)| *id)
+/// Puts together what was replayed and what it became.
+pub(super) fn build_members(steps: &[gantry_adapters::git::Step], parts: &[Member]) -> Vec<BuildMember> {
+    let pairs = steps.iter().zip(parts);
+    pairs
+        .map(|(step, part)| BuildMember {
+            change: step.change,
+            head: part.head,
+            commit: step.commit,
+            tree: step.tree,
+        })
         .collect()
 }

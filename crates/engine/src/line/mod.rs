@@ -9,6 +9,7 @@
 
 mod act;
 mod learn;
+mod partner;
 mod reports;
 mod rules;
 mod scene;
@@ -92,6 +93,8 @@ pub(crate) struct Memory {
     verdicts: HashMap<ChangeId, Verdict>,
     /// Tip and heads the verdicts are about.
     verdicts_of: Option<u64>,
+    /// Bounced heads whose partner was looked for to the end, or cannot be found.
+    traced: HashSet<CommitId>,
     /// Changes that cannot be replayed because of trouble with their objects.
     troubled: HashMap<ChangeId, (CommitId, String)>,
     journaled: HashSet<BuildId>,
@@ -222,12 +225,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let Some(tip) = self.forge.tip()? else {
             return Err(LineError::TargetGone(self.repository.target.to_string()));
         };
-        let mut scene = Scene {
-            tip,
-            now,
-            changes: store.load_alive_changes(self.repository.id)?,
-            builds: store.load_counting_builds(self.repository.id)?,
-        };
+        let mut scene = Scene::load(store, self.repository.id, tip, now)?;
         if self.observe_target(store, &scene)?
             || self.settle_landings(store, &mut scene)?
             || self.close_lost_builds(store, &scene)?

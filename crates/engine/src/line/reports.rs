@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use gantry_core::event::FactKind;
-use gantry_core::limits::{SHORT_PASS_HISTORY_MIN, SHORT_PASS_PARTS, SHORT_PASS_USUAL_MIN};
+use gantry_core::limits::{
+    LEARN_BUILDS_MAX, SAME_TREE_TROUBLE_MAX, SHORT_PASS_HISTORY_MIN, SHORT_PASS_PARTS, SHORT_PASS_USUAL_MIN,
+};
 use gantry_core::queue::build::{Build, BuildEvent, BuildState, Ending, Trouble};
 use gantry_core::time::Timestamp;
 use gantry_store::{Saved, Store};
@@ -39,6 +41,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             Ending::Passed => BuildEvent::Pass,
             Ending::Failed => BuildEvent::Fail,
             Ending::TimedOut => BuildEvent::TimeOut,
+            Ending::Trouble(trouble) if self.is_its_own_doing(store, &build, trouble)? => BuildEvent::Fail,
             Ending::Trouble(trouble) => BuildEvent::Trouble(trouble),
             Ending::Cancelled => BuildEvent::Cancel,
         };
@@ -113,6 +116,25 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 });
             }
         }
+    }
+
+    /// True if boxes of this tree were killed from inside or flooded their log again and again: whatever else the
+    /// host does, the tree does it too. A control run on the base still stands between this and a bounce.
+    fn is_its_own_doing(&self, store: &Store, build: &Build, trouble: Trouble) -> Result<bool, LineError> {
+        if !matches!(trouble, Trouble::Interrupted | Trouble::TooMuchOutput) {
+            return Ok(false);
+        }
+        let recent = store.load_builds_below(self.repository.id, build.id, LEARN_BUILDS_MAX)?;
+        let same = recent.iter().filter(|other| {
+            // A build the daemon itself cut short has no checks: that says nothing about its tree.
+            other.order.tree == build.order.tree
+                && !other.checks.is_empty()
+                && matches!(
+                    other.state,
+                    BuildState::Ended(Ending::Trouble(Trouble::Interrupted | Trouble::TooMuchOutput))
+                )
+        });
+        Ok(same.count() + 1 >= SAME_TREE_TROUBLE_MAX)
     }
 
     /// True if a check that always takes long passed in no time, and this tree was not run again for that yet.

@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use gantry_adapters::git::FileAt;
+use gantry_adapters::git::{FileAt, Method, Replay};
 use gantry_core::event::FactKind;
 use gantry_core::id::{ChangeId, CommitId};
 use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES};
@@ -18,7 +18,7 @@ use super::{GateFound, Line, LineError, Obstacle};
 use crate::boxes::Boxes;
 use crate::forge::{Forge, OpenHead, Standing};
 use crate::gate::{EXAMPLE, GATE_FILE, GATE_PATHS, Gate};
-use crate::journal::{CANDIDATES, CHANGES, Entry, JOURNAL, Offer};
+use crate::journal::{CANDIDATES, CHANGES, Entry, Offer};
 
 impl<F: Forge, B: Boxes> Line<F, B> {
     /// Notices that the target moved, and by whom.
@@ -67,7 +67,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     }
 
     fn begin_journal(&mut self, scene: &Scene) -> Result<(), LineError> {
-        if !self.forge.own_refs(JOURNAL)?.is_empty() {
+        let mut begun = false;
+        self.forge.read_journal(&mut |text| {
+            begun |= matches!(serde_json::from_str(text), Ok(Entry::Init { .. }));
+            !begun
+        })?;
+        if begun {
             return Ok(());
         }
         let init = Entry::Init {
@@ -130,14 +135,14 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             return Ok(true);
         }
         if !self.memory.recovered {
-            self.sweep_refs(scene)?;
+            self.sweep_refs(store, scene)?;
             self.memory.recovered = true;
         }
         Ok(false)
     }
 
     /// After a start: every living change has its ref, and no ref is left of what ended.
-    fn sweep_refs(&mut self, scene: &Scene) -> Result<(), LineError> {
+    fn sweep_refs(&mut self, store: &Store, scene: &Scene) -> Result<(), LineError> {
         for (name, _) in self.forge.own_refs(CANDIDATES)? {
             let id = name.strip_prefix(CANDIDATES).and_then(|text| text.parse().ok());
             if !scene.builds.iter().any(|build| Some(build.id) == id) {
@@ -147,8 +152,17 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let noted = self.forge.own_refs(CHANGES)?;
         for (name, _) in &noted {
             let id: Option<ChangeId> = name.strip_prefix(CHANGES).and_then(|text| text.parse().ok());
-            if id.is_none_or(|id| scene.change(id).is_none()) {
-                self.forge.ensure_ref(name, None)?;
+            let Some(id) = id.filter(|id| scene.change(*id).is_none()) else {
+                continue;
+            };
+            match store.load_change(id)? {
+                // It ended, and the process died before the journal was told.
+                Some(ended) if ended.state.is_terminal() => self.note_offer(&ended)?,
+                Some(_) => {}
+                // The database knows nothing of it: it is taken over when the repository is added again.
+                None => {
+                    tracing::warn!(change = %id, "a ref tells of a change that the database does not know")
+                }
             }
         }
         for change in &scene.changes {
@@ -273,6 +287,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             let mut next = change.clone();
             match &verdict.standing {
                 Standing::Clean => continue,
+                Standing::Conflict { .. } if self.merges_as_stacked(store, scene, change)? => continue,
                 Standing::AlreadyIn => {
                     next.take(ChangeEvent::FoundLanded, scene.now)?;
                     let text = format!(
@@ -309,6 +324,24 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             self.memory.verdicts_of = Some(key);
         }
         Ok(wrote)
+    }
+
+    /// True if a change merges once what it is stacked on, and what has landed under other names, is left out.
+    fn merges_as_stacked(
+        &mut self,
+        store: &Store,
+        scene: &Scene,
+        change: &Change,
+    ) -> Result<bool, LineError> {
+        if change.after.is_empty() || !change.state.is_pending() {
+            return Ok(false);
+        }
+        let part = self.member(store, change)?;
+        if part.stands_on.is_empty() {
+            return Ok(false);
+        }
+        let replay = self.forge.replay(scene.tip, &[part], Method::Squash)?;
+        Ok(matches!(replay, Replay::Made { .. }))
     }
 
     /// Holds changes that would bring back older content, unless a person has let this head pass.

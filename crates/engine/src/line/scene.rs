@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use gantry_adapters::git::Member;
-use gantry_core::id::{ChangeId, CommitId};
+use gantry_core::id::{ChangeId, CommitId, RepositoryId};
 use gantry_core::queue::build::{Build, BuildState, Ending};
-use gantry_core::queue::change::{Change, ChangeState};
+use gantry_core::queue::change::{BounceReason, Change, ChangeState};
 use gantry_core::queue::order::{Entry, plan_order};
-use gantry_core::queue::planner::{BuildProgress, BuildView};
+use gantry_core::queue::planner::{BuildProgress, BuildView, Purpose};
 use gantry_core::repository::Freeze;
 use gantry_core::time::Timestamp;
+use gantry_store::{Store, StoreError};
 
 /// The facts of one round.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Scene {
     pub changes: Vec<Change>,
     /// Builds that count, oldest first.
     pub builds: Vec<Build>,
+    /// What landed since the oldest pending change was offered, in that order.
+    pub landed: Vec<(ChangeId, Timestamp)>,
 }
 
 /// What a stored build is worth on the present tip.
@@ -36,6 +38,30 @@ pub enum Worth {
 }
 
 impl Scene {
+    /// Reads the facts.
+    ///
+    /// Errors: [`StoreError`].
+    pub fn load(
+        store: &Store,
+        repository: RepositoryId,
+        tip: CommitId,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let changes = store.load_alive_changes(repository)?;
+        let pending = changes.iter().filter(|change| change.state.is_pending());
+        let landed = match pending.map(|change| change.offered_at).min() {
+            Some(oldest) => store.load_landed_since(repository, oldest)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            tip,
+            now,
+            changes,
+            builds: store.load_counting_builds(repository)?,
+            landed,
+        })
+    }
+
     /// Finds a change that is neither landed nor cancelled.
     #[must_use]
     pub fn change(&self, id: ChangeId) -> Option<&Change> {
@@ -104,6 +130,9 @@ impl Scene {
         doomed: bool,
     ) -> Worth {
         let order = &build.order;
+        if order.purpose == Purpose::Trace {
+            return self.worth_of_trace(build);
+        }
         if order.gate != gate || order.sandbox != sandbox {
             return Worth::Void;
         }
@@ -127,6 +156,10 @@ impl Scene {
         }
         let mut members = Vec::with_capacity(rest.len());
         for member in rest {
+            // On an earlier tip a build may hold what has landed by another one: the rest of it is still a hint.
+            if !on_tip && self.landed.iter().any(|(id, _)| *id == member.change) {
+                continue;
+            }
             match self.change(member.change) {
                 Some(change) if change.head == member.head && change.state.is_pending() => {
                     members.push(change.id);
@@ -146,15 +179,39 @@ impl Scene {
         self.seen(build, members, on_tip, progress)
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "reads as a property of the scene beside `worth`"
-    )]
+    /// A running trace goes on while its change is still sent back for that head; its verdict is read from the store.
+    fn worth_of_trace(&self, build: &Build) -> Worth {
+        let wanted = build.order.members.iter().all(|member| {
+            self.change(member.change).is_some_and(|change| {
+                change.head == member.head
+                    && matches!(
+                        change.state,
+                        ChangeState::Bounced(BounceReason::CheckFailed { .. })
+                    )
+            })
+        });
+        if wanted && !matches!(build.state, BuildState::Ended(_)) {
+            Worth::Frozen
+        } else {
+            Worth::Void
+        }
+    }
+
+    /// Lists what landed since a build was prepared and that it does not hold.
+    fn missing(&self, build: &Build) -> Vec<ChangeId> {
+        let holds = |id: &ChangeId| build.order.members.iter().any(|member| member.change == *id);
+        self.landed
+            .iter()
+            .filter(|(id, at)| *at >= build.order.prepared_at && !holds(id))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
     fn seen(&self, build: &Build, members: Vec<ChangeId>, on_tip: bool, progress: BuildProgress) -> Worth {
         Worth::Seen(BuildView {
             build: build.id,
             members,
-            missing: Vec::new(),
+            missing: if on_tip { Vec::new() } else { self.missing(build) },
             on_tip,
             progress,
         })
@@ -184,16 +241,5 @@ fn progress(build: &Build, doomed: bool) -> Option<BuildProgress> {
         BuildState::Ended(Ending::Failed) => Some(BuildProgress::Failed),
         BuildState::Ended(Ending::TimedOut) => Some(BuildProgress::TimedOut),
         BuildState::Ended(Ending::Trouble(_) | Ending::Cancelled) => None,
-    }
-}
-
-/// Returns what a replay needs of a change.
-#[must_use]
-pub fn member(change: &Change) -> Member {
-    Member {
-        change: change.id,
-        head: change.head,
-        title: change.title.clone(),
-        offered_at: change.offered_at,
     }
 }

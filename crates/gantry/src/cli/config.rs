@@ -100,7 +100,7 @@ fn print(common: &Common, place: &str, gate: &Gate) -> Result<(), Coded> {
             .iter()
             .map(|check| {
                 let patterns: Vec<&str> = check.fail_fast.iter().map(regex_text).collect();
-                json!({"name": check.name, "command": check.command, "timeout_ms": check.timeout.as_millis() as u64,
+                json!({"name": check.name, "command": check.command, "timeout_s": check.timeout.as_secs_f64(),
                        "fail_fast": patterns})
             })
             .collect();

@@ -174,6 +174,7 @@ const fn purpose_word(purpose: Purpose) -> &'static str {
         Purpose::Split => "split",
         Purpose::Retry => "retry",
         Purpose::Control => "control",
+        Purpose::Trace => "trace",
     }
 }
 
