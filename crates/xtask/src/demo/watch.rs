@@ -12,6 +12,11 @@ use super::factory::Factory;
 /// How long the drain may take before the demo gives up and says so.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
+/// How long builds that decide nothing may go on after that.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The pause between two looks at them.
+const IDLE_PAUSE: Duration = Duration::from_millis(200);
+
 /// Prints facts until all that is queued is decided; returns how long that took.
 ///
 /// Errors: the factory does not answer, or the time is up.
@@ -23,12 +28,28 @@ pub fn until_decided(factory: &Factory, watch: Stopwatch) -> anyhow::Result<Dura
         let took = watch.elapsed();
         printer.print_new(factory)?;
         if decided {
+            until_idle(factory, &mut printer)?;
             return Ok(took);
         }
         if took > DRAIN_TIMEOUT {
             bail!("not everything was decided in {} s", DRAIN_TIMEOUT.as_secs());
         }
     }
+}
+
+/// Waits until no build runs: when all is decided, free slots still find out what a bounced change did not work with.
+fn until_idle(factory: &Factory, printer: &mut Printer) -> anyhow::Result<()> {
+    let watch = Stopwatch::start();
+    while watch.elapsed() < IDLE_TIMEOUT {
+        let status = factory.json(&["status"])?;
+        let mut running = status["repositories"].as_array().into_iter().flatten();
+        if running.all(|repository| repository["builds_running"] == json!(0)) {
+            break;
+        }
+        std::thread::sleep(IDLE_PAUSE);
+        printer.print_new(factory)?;
+    }
+    printer.print_new(factory)
 }
 
 /// Where printing has come to.
