@@ -47,6 +47,10 @@ pub const SHORT_PASS_PARTS: u32 = 20;
 pub const LEARN_BUILDS_MAX: u32 = 200;
 /// How many builds keep their logs; older ones keep their evidence lines only.
 pub const BUILD_LOGS_MAX: usize = 2_000;
+/// How long after its control runs failed a target is tried again without having moved.
+pub const BROKEN_BASE_RETRY_WAIT: Duration = Duration::from_secs(15 * 60);
+/// The longest time in which a line does not look at everything again, whoever forgot to wake it.
+pub const LOOK_AGAIN_INTERVAL: Duration = Duration::from_secs(60);
 /// How often refs that people may move are looked at.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How many landings a bounced change is tried against to name the one it does not work with; with more it is said

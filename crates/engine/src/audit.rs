@@ -55,9 +55,13 @@ pub fn audit<F: Forge>(
     forge.read_journal(&mut |text| {
         match serde_json::from_str(text) {
             Ok(Entry::Verdict(verdict)) if verdict.ending == "passed" => {
-                verdicts
+                // A control run of a landed commit says nothing of how it landed.
+                let known = verdicts
                     .entry(verdict.candidate.clone())
                     .or_insert_with(|| verdict.clone());
+                if known.members.is_empty() {
+                    *known = verdict.clone();
+                }
                 builds.insert(verdict.build, verdict);
             }
             // Newest first: the last one seen is where the factory began.
@@ -123,7 +127,9 @@ fn walk<F: Forge>(
                 change: None,
                 text,
             });
-        } else if !verdict.members.is_empty() {
+        } else if verdict.members.is_empty() {
+            audit.pushed.push(commit);
+        } else {
             audit.landings.push((commit, build));
         }
         let base: Option<CommitId> = verdict.base.parse().ok();

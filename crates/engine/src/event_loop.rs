@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use gantry_core::id::RepositoryId;
-use gantry_core::limits::WATCH_INTERVAL;
+use gantry_core::limits::{LOOK_AGAIN_INTERVAL, WATCH_INTERVAL};
 use gantry_core::time::Timestamp;
 
 use crate::boxes::Boxes;
@@ -39,6 +39,7 @@ pub fn run<F: Forge, B: Boxes>(
 ) -> Factory<F, B> {
     let mut seen = fingerprints(&mut factory);
     let mut wake_at = factory.reconcile(clock());
+    let mut looked_at = clock();
     loop {
         tell(&factory, &recorded);
         let wait = wake_at
@@ -50,7 +51,10 @@ pub fn run<F: Forge, B: Boxes>(
                 take(&mut factory, message, clock());
                 true
             }
-            Err(RecvTimeoutError::Timeout) => wake_at.is_some_and(|at| at <= clock()),
+            Err(RecvTimeoutError::Timeout) => {
+                let now = clock();
+                wake_at.is_some_and(|at| at <= now) || now.since(looked_at) >= LOOK_AGAIN_INTERVAL
+            }
         };
         for message in messages.try_iter().take(MESSAGES_AT_ONCE) {
             if matches!(message, Message::Stop) {
@@ -62,6 +66,7 @@ pub fn run<F: Forge, B: Boxes>(
         let now_seen = fingerprints(&mut factory);
         if due || now_seen != seen {
             wake_at = factory.reconcile(clock());
+            looked_at = clock();
             seen = now_seen;
         }
     }

@@ -269,7 +269,7 @@ fn common(a: Option<&Paths>, b: Option<&Paths>) -> Vec<String> {
 }
 
 /// A path as people can read it: what is not printable is written as an escape, as Git itself does.
-fn shown(path: &[u8]) -> String {
+pub(crate) fn shown(path: &[u8]) -> String {
     match std::str::from_utf8(path) {
         Ok(text) if !text.chars().any(|c| c.is_control() || c == '"' || c == '\\') => text.to_owned(),
         _ => format!("\"{}\"", path.escape_ascii()),

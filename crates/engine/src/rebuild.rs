@@ -6,7 +6,7 @@ use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::ChangeId;
 use gantry_core::repository::Repository;
 use gantry_core::time::Timestamp;
-use gantry_store::Store;
+use gantry_store::{Saved, Store};
 
 use crate::forge::Forge;
 use crate::journal::{CHANGES, Entry, Offer};
@@ -50,7 +50,7 @@ pub fn rebuild<F: Forge>(
             continue;
         };
         match serde_json::from_str::<Offer>(&forge.read_note(note)?) {
-            // A living change's ref outranks an ending in the journal: it was offered again, or its end was cut short.
+            // An ending in the journal outranks the ref of a living change: taking that away was cut short.
             Ok(offer) => {
                 offers.entry(id).or_insert(offer);
             }
@@ -60,7 +60,7 @@ pub fn rebuild<F: Forge>(
     for build in &builds {
         store.restore_build(build)?;
     }
-    let mut taken = 0;
+    let (mut taken, mut waiting) = (0, Vec::new());
     for (id, offer) in offers {
         if let Some(known) = store.load_change(id)? {
             if known.repository != repository.id {
@@ -72,21 +72,33 @@ pub fn rebuild<F: Forge>(
         }
         match offer.restore(id, repository.id) {
             Ok(mut change) => {
-                // Prerequisites that were lost for good cannot be named by a row.
-                change
-                    .after
-                    .retain(|after| matches!(store.load_change(*after), Ok(Some(_))));
-                let mut change = store.insert_change(change)?;
+                let after = std::mem::take(&mut change.after);
+                let mut stored = store.insert_change(change)?;
                 // A row begins with its offer; when an ended change ended is in the journal.
-                if let Some(at) = ends.get(&id).filter(|_| change.state.is_terminal()) {
-                    change.since = *at;
-                    let saved = store.save_changes(&[change], &[])?;
-                    debug_assert_eq!(saved, gantry_store::Saved::Saved, "it was stored in this call");
+                if let Some(at) = ends.get(&id).filter(|_| stored.state.is_terminal()) {
+                    stored.since = *at;
+                    let saved = store.save_changes(std::slice::from_ref(&stored), &[])?;
+                    debug_assert_eq!(saved, Saved::Saved, "it was stored in this call");
+                    stored.version += 1;
+                }
+                // A prerequisite may have a higher number: all rows are there before one names another.
+                if !after.is_empty() {
+                    waiting.push((stored, after));
                 }
                 taken += 1;
             }
             Err(field) => unreadable.push(format!("{id}: its {field} cannot be read")),
         }
+    }
+    for (mut change, after) in waiting {
+        for id in after {
+            // Prerequisites that were lost for good cannot be named by a row.
+            if store.load_change(id)?.is_some() {
+                change.after.push(id);
+            }
+        }
+        let saved = store.save_changes(&[change], &[])?;
+        debug_assert_eq!(saved, Saved::Saved, "it was stored in this call");
     }
     if taken > 0 || !unreadable.is_empty() {
         let fact = Fact {

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use gantry_adapters::git::{Member, Replay, Swap};
 use gantry_core::event::FactKind;
 use gantry_core::id::{BuildId, ChangeId, CommitId};
-use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending};
+use gantry_core::limits::BROKEN_BASE_RETRY_WAIT;
+use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending, Trouble};
 use gantry_core::queue::change::{BounceReason, Change, ChangeEvent, ChangeState};
 use gantry_core::queue::planner::{
-    Blame, BuildView, Item, Purpose, QueueView, Settings, Step, base_is_broken, plan,
+    Blame, BuildProgress, BuildView, Item, Purpose, QueueView, Settings, Step, base_is_broken, plan,
 };
+use gantry_core::time::Timestamp;
 use gantry_store::{Saved, Store};
 
 use super::scene::{Scene, Worth};
@@ -43,6 +45,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         for build in &scene.builds {
             let doomed = self.boxes.is_doomed(build.id);
             match scene.worth(build, &refs, digest, &sandbox, doomed) {
+                Worth::Seen(_) if is_old_control(build, scene.now) => {}
                 Worth::Seen(view) => builds.push(view),
                 Worth::Frozen | Worth::Void if !matches!(build.state, BuildState::Ended(_)) => hidden += 1,
                 Worth::Frozen | Worth::Void => {}
@@ -54,11 +57,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let passed = store
             .find_passed(self.repository.id, tree, digest, &sandbox)?
             .is_some();
-        let control_failed = builds.iter().any(|b| {
-            b.members.is_empty()
-                && b.on_tip
-                && matches!(b.progress, gantry_core::queue::planner::BuildProgress::Failed)
-        });
+        // The last word of the controls counts: one that passes after a flake makes the tip green again.
+        let last_control = builds
+            .iter()
+            .rfind(|b| b.members.is_empty() && b.on_tip && b.progress.running_since().is_none());
+        let control_failed = last_control.is_some_and(|b| b.progress != BuildProgress::Passed);
         let view = QueueView {
             now: scene.now,
             items: &items,
@@ -74,6 +77,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 independent: gate.independent,
             },
         };
+        if view.tip_is_green {
+            self.memory.broken_base = None;
+        }
         if let Some(build) = base_is_broken(&view)
             && self.memory.broken_base != Some(scene.tip)
         {
@@ -259,8 +265,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         let steps = match self.forge.replay(scene.tip, &parts, gate.method) {
             Ok(Replay::Made { steps }) => steps,
-            Ok(Replay::Conflict { change, .. }) => {
-                self.learn_conflict(scene, gate, &parts, change)?;
+            Ok(Replay::Conflict { change, paths, made }) => {
+                if made.is_empty() {
+                    self.bounce_unmerged(store, scene, change, &paths)?;
+                } else {
+                    self.learn_conflict(scene, gate, &parts, change)?;
+                }
                 return Ok(true);
             }
             Err(error) => return self.find_troubled(scene, gate, &parts, error),
@@ -351,6 +361,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             commit: candidate,
             checks: gate.checks.clone(),
         });
+        if !self.boxes.is_running(build.id) {
+            // It could not even begin: wait before the next try, whatever its report will say.
+            let event = BuildEvent::Trouble(Trouble::CouldNotStart);
+            self.end_build(store, &mut build, event, scene.now)?;
+            return Ok(false);
+        }
         build.state = build.state.apply(BuildEvent::BoxRuns, scene.now)?;
         build.started_at = Some(scene.now);
         let saved = store.save_build(&build, &[], &[])?;
@@ -383,20 +399,37 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         // Only three together conflict: keeping it from the nearest one is enough to go on.
         let with = with.or_else(|| parts[..at].last().map(|part| part.head));
-        match with {
-            Some(with) => {
-                self.memory
-                    .conflicts
-                    .insert((with.min(this.head), with.max(this.head)));
-            }
-            // Alone on the tip it conflicts when replayed commit by commit, though its end result merges.
-            None => {
-                let text = "its commits conflict with the target when replayed one by one, though their sum merges; \
-                            rebase the branch, or use method \"squash\""
-                    .to_owned();
-                self.memory.troubled.insert(change, (this.head, text));
-            }
+        if let Some(with) = with {
+            self.memory
+                .conflicts
+                .insert((with.min(this.head), with.max(this.head)));
         }
+        Ok(())
+    }
+
+    /// Sends back what does not go onto the tip commit by commit, though its end result merges.
+    fn bounce_unmerged(
+        &mut self,
+        store: &mut Store,
+        scene: &Scene,
+        id: ChangeId,
+        paths: &[Vec<u8>],
+    ) -> Result<(), LineError> {
+        let Some(change) = scene.change(id) else {
+            return Ok(());
+        };
+        let paths: Vec<String> = paths.iter().map(|path| crate::git_forge::shown(path)).collect();
+        let text = format!(
+            "its commits conflict with {} in {} when replayed one by one, though their sum merges; rebase the branch, \
+             or use method \"squash\"",
+            self.repository.target,
+            paths.join(", ")
+        );
+        let mut next = change.clone();
+        let reason = BounceReason::Conflict { culprit: None, paths };
+        next.take(ChangeEvent::Bounce(reason), scene.now)?;
+        let fact = self.fact_of(change, FactKind::ChangeBounced, scene.now, text);
+        self.save(store, &[next], &[fact])?;
         Ok(())
     }
 
@@ -408,22 +441,21 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         parts: &[Member],
         error: gantry_adapters::git::GitError,
     ) -> Result<bool, LineError> {
-        let mut found = false;
+        let mut found = Vec::new();
         for part in parts {
             if let Err(trouble) = self
                 .forge
                 .replay(scene.tip, std::slice::from_ref(part), gate.method)
             {
-                self.memory
-                    .troubled
-                    .insert(part.change, (part.head, super::chain(&trouble)));
-                found = true;
+                found.push((part.change, (part.head, super::chain(&trouble))));
             }
         }
         // All of them at once: the repository is in trouble, not a change. One alone: it is the change's.
-        if !found || (parts.len() > 1 && parts.iter().all(|p| self.memory.troubled.contains_key(&p.change))) {
+        if found.is_empty() || (parts.len() > 1 && found.len() == parts.len()) {
             return Err(error.into());
         }
+        self.memory.troubled.extend(found);
+        self.memory.troubled_at = Some(scene.now);
         Ok(true)
     }
 
@@ -437,6 +469,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         for member in &build.order.members {
             if let Some(change) = scene.change(member.change) {
                 let mut next = change.clone();
+                // Queued again (held and released, or a landing was lost) while a build that passed still stands.
+                next.take(ChangeEvent::BuildStarted, scene.now)?;
                 next.take(ChangeEvent::LandingIntended { build: id }, scene.now)?;
                 moved.push(next);
             }
@@ -491,7 +525,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     .any(|change| change.id == member.change && change.head != member.head)
             });
             if !self.forge.is_ancestor(candidate, scene.tip)? {
-                if stale || !self.forge.is_ancestor(scene.tip, candidate)? {
+                let members = &build.order.members;
+                let on_base = scene.tip == build.order.base || members.iter().any(|m| m.commit == scene.tip);
+                // An older commit is below the candidate, too: somebody took commits off, and they stay off.
+                if stale || !on_base {
                     wrote |= self.lose_landing(store, scene, &changes)?;
                     continue;
                 }
@@ -617,6 +654,15 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         self.save(store, &[next], &[fact])?;
         Ok(())
     }
+}
+
+/// True for a control run that failed so long ago that the base is tried again: what broke it may lie outside of it.
+fn is_old_control(build: &Build, now: Timestamp) -> bool {
+    let failed = matches!(build.state, BuildState::Ended(Ending::Failed | Ending::TimedOut));
+    let old = build
+        .ended_at
+        .is_some_and(|at| now.since(at) >= BROKEN_BASE_RETRY_WAIT);
+    build.order.members.is_empty() && failed && old
 }
 
 /// Puts together what was replayed and what it became.

@@ -97,6 +97,8 @@ pub(crate) struct Memory {
     traced: HashSet<CommitId>,
     /// Changes that cannot be replayed because of trouble with their objects.
     troubled: HashMap<ChangeId, (CommitId, String)>,
+    /// When one of them was found; they are looked at again after a while.
+    troubled_at: Option<Timestamp>,
     journaled: HashSet<BuildId>,
     /// The journal was read for verdicts that a crash kept from the database.
     recovered: bool,
@@ -155,6 +157,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 }
             }
             Err(error) => {
+                // A ref may not have been written: the next look puts refs and rows in step again.
+                self.memory.recovered = false;
                 let obstacle = self.explain(&error, now);
                 tracing::warn!(repository = %self.repository.name, error = chain(&error), "the line stopped");
                 let retry_at = obstacle.retry_at;

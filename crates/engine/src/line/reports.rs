@@ -23,6 +23,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         self.boxes.hand_over(id);
         if let Err(error) = self.try_report(store, report, now) {
             tracing::warn!(build = %id, error = chain(&error), "a build's report could not be kept");
+            self.memory.recovered = false;
             let obstacle = self.explain(&error, now);
             self.memory.host = Some(obstacle);
         }

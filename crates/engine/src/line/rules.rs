@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use gantry_adapters::git::{FileAt, Method, Replay};
 use gantry_core::event::FactKind;
 use gantry_core::id::{ChangeId, CommitId};
-use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES};
+use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES, LOOK_AGAIN_INTERVAL};
 use gantry_core::queue::build::{BuildEvent, BuildState, Ending, Trouble};
 use gantry_core::queue::change::{
     BounceReason, CancelReason, Change, ChangeEvent, ChangeState, HoldReason, Source,
@@ -124,6 +124,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     Ok(_) | Err(_) => true,
                 })?;
             for mut build in lost {
+                if verdicts.contains_key(&build.id.number()) {
+                    self.memory.journaled.insert(build.id);
+                }
                 let event = match verdicts.get(&build.id.number()).map(String::as_str) {
                     Some("passed") => BuildEvent::Pass,
                     Some("failed") => BuildEvent::Fail,
@@ -192,9 +195,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
 
     /// Keeps the offer of a change that was stored outside the loop.
     ///
-    /// Errors: [`LineError`]; the next start makes up for it.
+    /// Errors: [`LineError`]; the next look makes up for it.
     pub fn keep_offer(&mut self, change: &Change) -> Result<(), LineError> {
-        self.note_offer(change)
+        let kept = self.note_offer(change);
+        self.memory.recovered &= kept.is_ok();
+        kept
     }
 
     /// Saves changes with what happened to them, and keeps their refs in step.
@@ -271,18 +276,21 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .collect();
         let mut hasher = DefaultHasher::new();
         scene.tip.hash(&mut hasher);
-        open.iter()
-            .for_each(|head| (head.change, head.head).hash(&mut hasher));
-        // A conflict bounces what is in the queue only: one that comes back to it is judged then.
-        let pending = scene.changes.iter().filter(|change| change.state.is_pending());
-        pending.for_each(|change| change.id.hash(&mut hasher));
+        for head in &open {
+            let pending = scene.change(head.change).is_some_and(|c| c.state.is_pending());
+            (head.change, head.head, pending).hash(&mut hasher);
+        }
         let key = hasher.finish();
-        if self.memory.verdicts_of == Some(key) {
+        // Trouble may go away without anything moving: objects are fetched, a disk comes back.
+        let troubled_for = self.memory.troubled_at.map(|at| scene.now.since(at));
+        let is_old = troubled_for.is_some_and(|time| time >= LOOK_AGAIN_INTERVAL);
+        if self.memory.verdicts_of == Some(key) && !is_old {
             return Ok(false);
         }
         let verdicts = self.forge.standing(scene.tip, &open)?;
         let (mut moved, mut facts) = (Vec::new(), Vec::new());
         self.memory.troubled.clear();
+        self.memory.troubled_at = None;
         for verdict in &verdicts {
             let Some(change) = scene.change(verdict.change) else {
                 continue;
@@ -316,6 +324,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     self.memory
                         .troubled
                         .insert(change.id, (change.head, text.clone()));
+                    self.memory.troubled_at = Some(scene.now);
                     continue;
                 }
             }

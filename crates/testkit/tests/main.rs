@@ -1,0 +1,4 @@
+//! The whole engine in the virtual world.
+
+mod crash;
+mod days;
