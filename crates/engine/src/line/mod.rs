@@ -112,6 +112,8 @@ pub(crate) struct Memory {
     broken_base: Option<CommitId>,
     stack_of: HashMap<(CommitId, CommitId), bool>,
     learnt: Option<(BuildId, learn::Learnt)>,
+    /// The last fact when that was looked at.
+    learnt_at: Option<u64>,
 }
 
 /// A repository with its forge and boxes.

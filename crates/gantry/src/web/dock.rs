@@ -13,7 +13,7 @@ use super::router::{Answer, ListQuery};
 
 pub(super) async fn dock(State(app): State<App>, Query(query): Query<ListQuery>) -> Answer {
     let value = app
-        .ask(move |factory, _| {
+        .look(move |factory, _| {
             let at = factory.line_named(query.repository.as_deref())?;
             let (store, lines) = factory.parts();
             let line = &mut lines[at];

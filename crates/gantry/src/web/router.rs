@@ -110,7 +110,7 @@ fn view(factory: &mut Wired, change: Change, now: gantry_core::time::Timestamp) 
 
 async fn status(State(app): State<App>) -> Answer {
     let value = app
-        .ask(|factory, _| {
+        .look(|factory, _| {
             let (store, lines) = factory.parts();
             let mut repositories = Vec::new();
             for line in lines.iter() {
@@ -174,7 +174,7 @@ async fn stop(State(app): State<App>) -> Answer {
 
 async fn repositories(State(app): State<App>) -> Answer {
     let value = app
-        .ask(|factory, _| {
+        .look(|factory, _| {
             let (_, lines) = factory.parts();
             let list: Vec<Value> = lines
                 .iter()
@@ -210,7 +210,7 @@ async fn add_repository(State(app): State<App>, Json(body): Json<RepositoryBody>
 async fn changes(State(app): State<App>, Query(query): Query<ListQuery>) -> Answer {
     let before = query.before.as_deref().map(id_of::<ChangeId>).transpose()?;
     let value = app
-        .ask(move |factory, now| {
+        .look(move |factory, now| {
             let at = factory.line_named(query.repository.as_deref())?;
             let (store, lines) = factory.parts();
             let line = &mut lines[at];
@@ -276,7 +276,7 @@ async fn offer(State(app): State<App>, Json(body): Json<OfferBody>) -> Answer {
 async fn show_change(State(app): State<App>, Path(id): Path<String>) -> Answer {
     let id = id_of::<ChangeId>(&id)?;
     let value = app
-        .ask(move |factory, now| {
+        .look(move |factory, now| {
             let change = factory.change(id)?;
             view(factory, change, now)
         })
@@ -342,7 +342,7 @@ async fn thaw(State(app): State<App>, Json(body): Json<StepBody>) -> Answer {
 async fn builds(State(app): State<App>, Query(query): Query<ListQuery>) -> Answer {
     let before = query.before.as_deref().map(id_of::<BuildId>).transpose()?;
     let value = app
-        .ask(move |factory, _| {
+        .look(move |factory, _| {
             let at = factory.line_named(query.repository.as_deref())?;
             let (store, lines) = factory.parts();
             let below = before.unwrap_or(Store::after_all_builds());
@@ -366,7 +366,7 @@ async fn show_build(State(app): State<App>, Path(id): Path<String>) -> Answer {
     let id = id_of::<BuildId>(&id)?;
     let logs = app.logs.clone();
     let value = app
-        .ask(move |factory, _| {
+        .look(move |factory, _| {
             let build = factory.store().load_build(id)?;
             let build = build.ok_or_else(|| Refusal::missing(format!("there is no build {id}")))?;
             let mut value = dto::build(&build);
@@ -390,7 +390,7 @@ async fn events(State(mut app): State<App>, Query(query): Query<EventsQuery>) ->
         drop(tokio::time::timeout(wait, app.recorded.wait_for(|last| *last > query.after)).await);
     }
     let value = app
-        .ask(move |factory, _| {
+        .look(move |factory, _| {
             let names: HashMap<_, String> = {
                 let (_, lines) = factory.parts();
                 lines

@@ -27,7 +27,7 @@ pub(super) struct WaitBody {
 /// Lists the changes of every repository that go on by themselves.
 pub(super) async fn moving(State(app): State<App>) -> Answer {
     let value = app
-        .ask(|factory, _| {
+        .look(|factory, _| {
             let (store, lines) = factory.parts();
             let mut names = Vec::new();
             for line in lines.iter() {
@@ -52,7 +52,7 @@ pub(super) async fn wait(State(mut app): State<App>, Json(body): Json<WaitBody>)
     loop {
         let seen = *app.recorded.borrow_and_update();
         let wanted = named.clone();
-        let moves = app.ask(move |factory, _| moves_of(factory, &wanted)).await?;
+        let moves = app.look(move |factory, _| moves_of(factory, &wanted)).await?;
         if moves {
             let news = app.recorded.wait_for(|last| *last > seen);
             if matches!(tokio::time::timeout_at(deadline, news).await, Ok(Ok(_))) {
@@ -61,7 +61,7 @@ pub(super) async fn wait(State(mut app): State<App>, Json(body): Json<WaitBody>)
         }
         // The views cost more than the question: they are made once.
         let value = app
-            .ask(move |factory, now| {
+            .look(move |factory, now| {
                 let moves = moves_of(factory, &named)?;
                 let views = views(factory, &named, now)?;
                 Ok::<_, Refusal>(json!({"ended": !moves, "changes": views}))
