@@ -268,7 +268,7 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
             offered_at: now,
             state: ChangeState::Queued,
         })?;
-        line.keep_offer(&change)?;
+        line.keep_offer(&change);
         Ok(change)
     }
 
@@ -456,7 +456,7 @@ fn save_one<F: Forge, B: Boxes>(
     if store.save_changes(std::slice::from_ref(change), &[fact])? == Saved::Lost {
         return Err(AskError::Raced);
     }
-    line.keep_offer(change)?;
+    line.keep_offer(change);
     Ok(())
 }
 

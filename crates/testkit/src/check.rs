@@ -8,7 +8,7 @@ use gantry_core::id::{ChangeId, CommitId, RepositoryId};
 use gantry_core::queue::build::BuildState;
 use gantry_core::queue::change::{BounceReason, Change, ChangeState, LandedBy};
 use gantry_core::queue::planner::Purpose;
-use gantry_engine::audit::audit;
+use gantry_engine::audit::{Audit, audit};
 use gantry_engine::gate::GATE_FILE;
 use gantry_engine::journal::{CANDIDATES, CHANGES, Verdict};
 use gantry_store::StateColumns;
@@ -299,10 +299,19 @@ impl TestWorld {
         broken
     }
 
-    fn audit_faults(&mut self, changes: &[Change]) -> Vec<String> {
+    /// What the audit says now.
+    #[must_use]
+    pub fn audited(&mut self) -> Audit {
         let mut forge = FakeForge::open(self.git.clone(), self.fuse.clone());
-        let repository = self.repository();
-        let result = audit(&mut forge, &repository, changes).expect("a readable repository");
+        let (repository, changes) = (self.repository(), self.changes());
+        audit(&mut forge, &repository, &changes).expect("a readable repository")
+    }
+
+    fn audit_faults(&mut self, changes: &[Change]) -> Vec<String> {
+        let result = self.audited();
+        let proven = changes
+            .iter()
+            .filter(|c| matches!(c.state, ChangeState::Landed(LandedBy::Build { .. })));
         let off = |text: &str| self.rules.rewound && text.contains("not on the target any more");
         let mut broken: Vec<String> = result
             .faults
@@ -310,11 +319,14 @@ impl TestWorld {
             .filter(|f| !off(&f.text))
             .map(|f| format!("audit: {f:?}"))
             .collect();
+        if result.changes + broken.len() < proven.count() && !self.rules.rewound {
+            broken.push("audit: not every landed change was proven".to_owned());
+        }
         let git = self.git.borrow();
         let strange = result
             .pushed
             .iter()
-            .filter(|id| git.commit(**id).author != "person");
+            .filter(|id| git.moves.iter().any(|one| one.to == **id));
         if !self.rules.rewound {
             broken.extend(strange.map(|id| format!("audit: {} counts as pushed", id.short())));
         }
@@ -353,6 +365,11 @@ impl TestWorld {
             next = commit.parents.first().copied();
         }
         broken
+    }
+
+    /// Says that people put a flaky check on the target, so that innocents may be bounced from now on.
+    pub fn rules_know_of_flakes(&mut self) {
+        self.rules.flaky_base = true;
     }
 
     /// True if it landed by a build.

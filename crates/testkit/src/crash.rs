@@ -155,7 +155,7 @@ fn play(scenario: Scenario, seed: u64, death: Option<(u64, Moment)>) -> (String,
     world.run_until_settled(200);
     world.fuse.disarm();
     // Also what nobody waits for any more comes to rest before refs and rows are compared.
-    world.run_for(Duration::from_secs(3_600));
+    world.run_for(Duration::from_secs(900));
     world.check_day();
     let mut end: Vec<String> = world
         .changes()

@@ -19,4 +19,4 @@ pub use forge::FakeForge;
 pub use fuse::{Fuse, Moment};
 pub use git::{Git, Move};
 pub use truth::{Truth, truth_of};
-pub use world::{Setup, TestWorld};
+pub use world::{Setup, TestWorld, request};

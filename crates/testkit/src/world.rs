@@ -58,7 +58,7 @@ impl Default for Setup {
 }
 
 /// How long nothing may happen before everything is looked at again, as the real loop does.
-const LOOK_AGAIN: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// So often in a row a line may ask to come back at once.
 const AT_ONCE_MAX: u32 = 20;
 /// The time limit of the virtual check.

@@ -193,13 +193,13 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .write_note(&name, &text, change.head, change.offered_at)?)
     }
 
-    /// Keeps the offer of a change that was stored outside the loop.
-    ///
-    /// Errors: [`LineError`]; the next look makes up for it.
-    pub fn keep_offer(&mut self, change: &Change) -> Result<(), LineError> {
-        let kept = self.note_offer(change);
-        self.memory.recovered &= kept.is_ok();
-        kept
+    /// Keeps the offer of a change that was stored outside the loop. If its ref cannot be written now, the next look
+    /// makes up for it: what was asked for is stored and done.
+    pub fn keep_offer(&mut self, change: &Change) {
+        if let Err(error) = self.note_offer(change) {
+            tracing::warn!(change = %change.id, error = super::chain(&error), "an offer could not be noted in a ref");
+            self.memory.recovered = false;
+        }
     }
 
     /// Saves changes with what happened to them, and keeps their refs in step.
@@ -246,17 +246,21 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     let text = format!("{} moved to {}", change.branch, head.short());
                     facts.push(self.fact_of(change, FactKind::ChangeHeadMoved, scene.now, text));
                 }
-                // A branch that was merged and deleted has landed: the radar says so before it is cancelled.
-                None if self.forge.is_ancestor(change.head, scene.tip)? => {
-                    next.take(ChangeEvent::FoundLanded, scene.now)?;
-                    let text = format!("{} is on {} already", change.title, self.repository.target);
-                    facts.push(self.fact_of(change, FactKind::ChangeLanded, scene.now, text));
-                }
-                None => {
-                    next.take(ChangeEvent::Cancel(CancelReason::BranchDeleted), scene.now)?;
-                    let text = format!("branch {} was deleted", change.branch);
-                    facts.push(self.fact_of(change, FactKind::ChangeCancelled, scene.now, text));
-                }
+                None => match self.forge.is_ancestor(change.head, scene.tip) {
+                    // A branch that was merged and deleted has landed: it is not cancelled.
+                    Ok(true) => {
+                        next.take(ChangeEvent::FoundLanded, scene.now)?;
+                        let text = format!("{} is on {} already", change.title, self.repository.target);
+                        facts.push(self.fact_of(change, FactKind::ChangeLanded, scene.now, text));
+                    }
+                    Ok(false) => {
+                        next.take(ChangeEvent::Cancel(CancelReason::BranchDeleted), scene.now)?;
+                        let text = format!("branch {} was deleted", change.branch);
+                        facts.push(self.fact_of(change, FactKind::ChangeCancelled, scene.now, text));
+                    }
+                    // It cannot be told before its objects can be read; the radar says so, and nobody else waits.
+                    Err(_) => continue,
+                },
             }
             moved.push(next);
         }
