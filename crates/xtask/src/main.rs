@@ -1,6 +1,7 @@
 //! Chores of the project. Owns the list of them; each one is a module of its own.
 
 mod ci;
+mod crash;
 mod demo;
 mod differential;
 mod licences;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Chore {
     /// Runs every check a commit has to pass.
     Ci(ci::Arguments),
+    /// Kills the modelled process at effects of its work, and checks that nothing ends otherwise.
+    Crash(crash::Arguments),
     /// Makes a repository with a rotted backlog, drains it with the real program, and proves what happened.
     Demo(demo::Arguments),
     /// Merges pairs of a repository's commits as gantry does and as `git merge-tree` does, and prints what differs.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Ci(arguments) => ci::run(&arguments),
+        Chore::Crash(arguments) => crash::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Differential(arguments) => differential::run(&arguments),
         Chore::Licences => licences::run(),
