@@ -242,7 +242,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     facts.push(self.fact_of(change, FactKind::ChangeHeadMoved, scene.now, text));
                 }
                 // A branch that was merged and deleted has landed: the radar says so before it is cancelled.
-                None if self.forge.is_ancestor(change.head, scene.tip)? => {
+                // The merge may be newer than the tip this round began with.
+                None if self.is_on_target(change.head, scene.tip)? => {
                     next.take(ChangeEvent::FoundLanded, scene.now)?;
                     let text = format!("{} is on {} already", change.title, self.repository.target);
                     facts.push(self.fact_of(change, FactKind::ChangeLanded, scene.now, text));
@@ -256,6 +257,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             moved.push(next);
         }
         self.save(store, &moved, &facts)
+    }
+
+    fn is_on_target(&mut self, head: CommitId, tip: CommitId) -> Result<bool, LineError> {
+        let newest = self.forge.tip()?.unwrap_or(tip);
+        Ok(self.forge.is_ancestor(head, newest)?)
     }
 
     /// Asks the radar about every change, and acts on what it says of those in the queue.
