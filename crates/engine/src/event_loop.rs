@@ -20,6 +20,8 @@ pub type Ask<F, B> = Box<dyn FnOnce(&mut Factory<F, B>, Timestamp) + Send>;
 pub enum Message<F, B> {
     /// A person or program asks.
     Ask(Ask<F, B>),
+    /// A person or program looks and changes nothing: no line has to be looked at again for that.
+    Look(Ask<F, B>),
     /// A box of a repository has news.
     News(RepositoryId, BoxNews),
     /// Finish what is under way in this thread, and return.
@@ -48,8 +50,9 @@ pub fn run<F: Forge, B: Boxes>(
         let mut due = match messages.recv_timeout(wait.max(Duration::from_millis(1))) {
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return factory,
             Ok(message) => {
+                let changes = !matches!(message, Message::Look(_));
                 take(&mut factory, message, clock());
-                true
+                changes || wake_at.is_some_and(|at| at <= clock())
             }
             Err(RecvTimeoutError::Timeout) => {
                 let now = clock();
@@ -60,8 +63,8 @@ pub fn run<F: Forge, B: Boxes>(
             if matches!(message, Message::Stop) {
                 return factory;
             }
+            due |= !matches!(message, Message::Look(_));
             take(&mut factory, message, clock());
-            due = true;
         }
         let now_seen = fingerprints(&mut factory);
         if due || now_seen != seen {
@@ -74,7 +77,7 @@ pub fn run<F: Forge, B: Boxes>(
 
 fn take<F: Forge, B: Boxes>(factory: &mut Factory<F, B>, message: Message<F, B>, now: Timestamp) {
     match message {
-        Message::Ask(ask) => ask(factory, now),
+        Message::Ask(ask) | Message::Look(ask) => ask(factory, now),
         Message::News(repository, BoxNews::Ended(report)) => factory.report(repository, report, now),
         // That it is doomed is asked of the boxes when the plan is made.
         Message::News(_, BoxNews::Doomed(_)) | Message::Stop => {}

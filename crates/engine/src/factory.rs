@@ -142,6 +142,11 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
         &self.store
     }
 
+    /// Gives the store back; the lines and what they remember are gone.
+    pub fn into_store(self) -> Store {
+        self.store
+    }
+
     /// The store and the lines, for wiring and views.
     pub fn parts(&mut self) -> (&mut Store, &mut Vec<Line<F, B>>) {
         (&mut self.store, &mut self.lines)

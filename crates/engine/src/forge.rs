@@ -89,6 +89,8 @@ pub trait Forge {
     fn tree_of(&mut self, commit: CommitId) -> Result<TreeId, GitError>;
     /// Says how each of these stands to the tip, in the order given.
     fn standing(&mut self, tip: CommitId, open: &[OpenHead]) -> Result<Vec<Verdict>, GitError>;
+    /// Forgets what was read without trouble: a box has met an object that cannot be read.
+    fn doubt(&mut self) {}
     /// Says which of these overlap.
     fn overlaps(&mut self, tip: CommitId, open: &[OpenHead]) -> Result<Vec<Overlap>, GitError>;
     /// Says whether this head would bring back an older version of a file of the target.

@@ -1,7 +1,7 @@
 //! The forge over a real repository, in process. Owns nothing but the opened repository and caches that may be lost.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct GitForge {
     folders: Vec<PathBuf>,
     /// The last fingerprint.
     seen: u64,
+    /// Open heads whose files were all read.
+    readable: HashSet<CommitId>,
 }
 
 impl GitForge {
@@ -43,7 +45,24 @@ impl GitForge {
             target,
             folders: Vec::new(),
             seen: 0,
+            readable: HashSet::new(),
         })
+    }
+
+    /// A merge reads only what both sides touched: the other files of a change are looked at here, once for each head,
+    /// so that a hole in one change is its own trouble and not that of every box that holds it.
+    fn readable_or_trouble(&mut self, seen: git::Verdict, head: CommitId) -> Verdict {
+        let clean = matches!(seen.standing, git::Standing::Clean { .. });
+        let mut verdict = verdict(&seen);
+        if clean && !self.readable.contains(&head) {
+            match self.repository.ensure_readable(head, &seen.paths) {
+                Ok(()) => {
+                    self.readable.insert(head);
+                }
+                Err(error) => verdict.standing = Standing::Trouble(crate::line::chain(&error)),
+            }
+        }
+        verdict
     }
 }
 
@@ -79,7 +98,18 @@ impl Forge for GitForge {
     fn standing(&mut self, tip: CommitId, open: &[OpenHead]) -> Result<Vec<Verdict>, GitError> {
         let heads = heads_of(open);
         let verdicts = self.radar.check(&self.repository, tip, &heads)?;
-        Ok(verdicts.into_iter().map(verdict).collect())
+        let seen: Vec<Verdict> = verdicts
+            .into_iter()
+            .zip(open)
+            .map(|(seen, open)| self.readable_or_trouble(seen, open.head))
+            .collect();
+        self.readable
+            .retain(|head| open.iter().any(|other| other.head == *head));
+        Ok(seen)
+    }
+
+    fn doubt(&mut self) {
+        self.readable.clear();
     }
 
     fn overlaps(&mut self, tip: CommitId, open: &[OpenHead]) -> Result<Vec<Overlap>, GitError> {
@@ -209,17 +239,17 @@ fn heads_of(open: &[OpenHead]) -> Vec<git::OpenHead> {
         .collect()
 }
 
-fn verdict(seen: git::Verdict) -> Verdict {
+fn verdict(seen: &git::Verdict) -> Verdict {
     Verdict {
         change: seen.change,
-        standing: match seen.standing {
+        standing: match &seen.standing {
             git::Standing::Clean { .. } => Standing::Clean,
             git::Standing::Conflict { paths, culprit } => Standing::Conflict {
                 paths: paths.iter().map(|path| shown(path)).collect(),
-                culprit,
+                culprit: *culprit,
             },
             git::Standing::AlreadyIn => Standing::AlreadyIn,
-            git::Standing::Trouble(text) => Standing::Trouble(text),
+            git::Standing::Trouble(text) => Standing::Trouble(text.clone()),
         },
         paths: seen.paths.iter().map(|path| shown(path)).collect(),
         behind: seen.behind,

@@ -22,13 +22,16 @@ pub fn rebuild<F: Forge>(
     now: Timestamp,
 ) -> Result<usize, LineError> {
     let mut offers: BTreeMap<ChangeId, Offer> = BTreeMap::new();
+    let mut ends: BTreeMap<ChangeId, Timestamp> = BTreeMap::new();
     let mut unreadable = Vec::new();
     let mut builds = Vec::new();
     forge.read_journal(&mut |text| {
         match serde_json::from_str(text) {
             // Newest first: the first word on a change is the last one.
-            Ok(Entry::Ended { change, offer, .. }) => {
-                offers.entry(ChangeId::new(change)).or_insert(offer);
+            Ok(Entry::Ended { change, offer, at_ms }) => {
+                let id = ChangeId::new(change);
+                offers.entry(id).or_insert(offer);
+                ends.entry(id).or_insert(Timestamp::from_millis(at_ms));
             }
             Ok(Entry::Verdict(verdict)) => match verdict.restore(repository.id) {
                 Some(build) => builds.push(build),
@@ -70,7 +73,14 @@ pub fn rebuild<F: Forge>(
         match offer.restore(id, repository.id) {
             Ok(mut change) => {
                 let after = std::mem::take(&mut change.after);
-                let stored = store.insert_change(change)?;
+                let mut stored = store.insert_change(change)?;
+                // A row begins with its offer; when an ended change ended is in the journal.
+                if let Some(at) = ends.get(&id).filter(|_| stored.state.is_terminal()) {
+                    stored.since = *at;
+                    let saved = store.save_changes(std::slice::from_ref(&stored), &[])?;
+                    debug_assert_eq!(saved, Saved::Saved, "it was stored in this call");
+                    stored.version += 1;
+                }
                 // A prerequisite may have a higher number: all rows are there before one names another.
                 if !after.is_empty() {
                     waiting.push((stored, after));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::data_dir::DataDir;
 use crate::web::dto::RepositoryBody;
-use crate::web::{App, router};
+use crate::web::{App, Bounded, router};
 use crate::wiring::Wiring;
 
 /// This very program, though its file may have been replaced meanwhile.
@@ -114,8 +114,11 @@ async fn serve(
     listen: Option<SocketAddr>,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    let (local_most, remote_most) = connections_most();
     let socket = data.socket();
     let local = bind_local(&socket)?;
+    // The address of an earlier daemon that was killed leads nowhere.
+    forget(&data.address())?;
     let remote = match listen {
         None => None,
         Some(address) => {
@@ -124,10 +127,7 @@ async fn serve(
                 .await
                 .with_context(|| format!("cannot listen on {address}"))?;
             tracing::info!(address = %listener.local_addr()?, "listening; the token is in {}", data.root().join("token").display());
-            std::fs::write(
-                data.root().join("address"),
-                format!("{}\n", listener.local_addr()?),
-            )?;
+            publish(data, listener.local_addr()?)?;
             Some((listener, token))
         }
     };
@@ -137,19 +137,24 @@ async fn serve(
         // A closed channel means that the daemon is going down in any case.
         drop(stopping.wait_for(|stop| *stop).await);
     };
+    let mut facts = app.recorded.clone();
     let signals = tokio::spawn(async move {
-        wait_for_signal().await;
+        tokio::select! {
+            () = wait_for_signal() => {}
+            // The factory's thread is gone: without it every answer would be a lie.
+            _ = facts.wait_for(|_| false) => {}
+        }
         stop.send_replace(true);
     });
-    let local_server =
-        axum::serve(local, router(app.clone(), false)).with_graceful_shutdown(stopped(stopping.clone()));
+    let local_server = axum::serve(Bounded::new(local, local_most), router(app.clone(), false))
+        .with_graceful_shutdown(stopped(stopping.clone()));
     let remote_server = async {
         if let Some((listener, token)) = remote {
             let guarded = App {
                 token: Some(Arc::from(token.as_str())),
                 ..app
             };
-            axum::serve(listener, router(guarded, true))
+            axum::serve(Bounded::new(listener, remote_most), router(guarded, true))
                 .with_graceful_shutdown(stopped(stopping.clone()))
                 .await?;
         }
@@ -166,20 +171,55 @@ async fn serve(
         () = late => Ok(()),
     };
     signals.abort();
-    if let Err(error) = std::fs::remove_file(&socket) {
-        tracing::warn!(%error, "the socket is left behind; the next daemon replaces it");
+    for path in [&socket, &data.address()] {
+        if let Err(error) = forget(path) {
+            tracing::warn!("left behind until the next start: {error:#}");
+        }
     }
     result
 }
 
+/// The most connections of this host's own users, and of remote callers, who may be strangers.
+const CONNECTIONS_MOST: (usize, usize) = (4_096, 512);
+/// Files that are kept for the database, repositories and boxes.
+const FILES_KEPT: u64 = 256;
+
+/// Lets this process hold as many files as it may, and shares out what connections get of them.
+fn connections_most() -> (usize, usize) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return (256, 64);
+    };
+    // A refusal leaves the limit that was there, which is then what is shared out.
+    let files = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
+    let free = usize::try_from(files.saturating_sub(FILES_KEPT))
+        .unwrap_or(usize::MAX)
+        .max(16);
+    // A Git client over HTTP takes the pipes of a process besides its connection.
+    (CONNECTIONS_MOST.0.min(free / 2), CONNECTIONS_MOST.1.min(free / 8))
+}
+
+/// Writes where remote callers are heard, whole or not at all.
+fn publish(data: &DataDir, address: SocketAddr) -> anyhow::Result<()> {
+    let (path, partial) = (data.address(), data.root().join("address.part"));
+    std::fs::write(&partial, format!("{address}\n"))
+        .and_then(|()| std::fs::rename(&partial, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Removes a file that may not be there.
+fn forget(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot replace {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Binds the local socket. Whoever holds the lock may replace one that a dead daemon left.
 fn bind_local(socket: &PathBuf) -> anyhow::Result<UnixListener> {
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot replace {}", socket.display()));
-        }
-        Ok(()) | Err(_) => {}
-    }
+    forget(socket)?;
     let listener = UnixListener::bind(socket).with_context(|| {
         format!(
             "cannot make the socket {} (its path may have at most 107 bytes)",

@@ -14,6 +14,30 @@ pub struct DataDir {
     root: PathBuf,
 }
 
+/// Why the directory is not ours: somebody runs in it.
+#[derive(Debug)]
+pub struct Held {
+    holder: String,
+    root: PathBuf,
+}
+
+impl std::fmt::Display for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (holder, root) = (self.holder.trim(), self.root.display());
+        let who = if holder.is_empty() {
+            "which is just starting"
+        } else {
+            holder
+        };
+        write!(
+            f,
+            "another gantry ({who}) runs in {root}; stop it with `gantry down`"
+        )
+    }
+}
+
+impl std::error::Error for Held {}
+
 /// Held while a process owns the directory.
 #[derive(Debug)]
 pub struct Lock {
@@ -81,6 +105,11 @@ impl DataDir {
         self.root.join("control.sock")
     }
 
+    /// The address for remote callers, while a daemon listens.
+    pub fn address(&self) -> PathBuf {
+        self.root.join("address")
+    }
+
     /// The daemon's own log when it runs in the background.
     pub fn daemon_log(&self) -> PathBuf {
         self.root.join("daemon.log")
@@ -105,11 +134,11 @@ impl DataDir {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder)
                     .with_context(|| format!("cannot read {}", path.display()))?;
-                return Err(anyhow!(
-                    "another gantry ({}) runs in {}; stop it with `gantry down`",
-                    holder.trim(),
-                    self.root.display()
-                ));
+                return Err(Held {
+                    holder,
+                    root: self.root.clone(),
+                }
+                .into());
             }
         };
         locked.set_len(0)?;

@@ -60,6 +60,17 @@ impl ExitCode {
     }
 }
 
+impl ExitCode {
+    /// Returns the code of a number, if it is one of ours.
+    #[must_use]
+    pub fn of_number(number: i32) -> Option<Self> {
+        TABLE
+            .iter()
+            .find(|row| i32::from(row.1) == number)
+            .map(|row| row.0)
+    }
+}
+
 /// An error with the code it ends the program with.
 #[derive(Debug)]
 pub struct Coded {
@@ -76,6 +87,16 @@ impl Coded {
             code,
             error: anyhow::Error::msg(text.into()),
         }
+    }
+
+    /// What goes to standard error: a line for people, or one JSON document.
+    #[must_use]
+    pub fn said(&self, json: bool) -> String {
+        let text = format!("{:#}", self.error);
+        if json {
+            return serde_json::json!({"error": text, "exit_code": self.code.number()}).to_string();
+        }
+        format!("gantry: {}", crate::cli::harmless(&text))
     }
 }
 

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Boxes are started by running this program again: that has to come before anything else, threads above all.
     gantry_adapters::engine::native::enter_if_asked();
-    match cli::run() {
+    let (json, result) = cli::run();
+    match result {
         Ok(code) => ExitCode::from(code.number()),
         Err(coded) => {
             // A reader that went away (`| head`) is no reason to complain.
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
                     .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
             });
             if !broken {
-                eprintln!("gantry: {:#}", coded.error);
+                eprintln!("{}", coded.said(json));
             }
             ExitCode::from(coded.code.number())
         }

@@ -175,7 +175,7 @@ impl Wiring {
     /// Errors: its configuration or its hook cannot be written.
     pub fn prepare_served(&self, repository: &Repository) -> anyhow::Result<()> {
         let path = Path::new(&repository.path);
-        GitProgram::at(path).configure_served()?;
+        GitProgram::at(path).configure_served(&repository.target)?;
         self.write_hook(path)
     }
 

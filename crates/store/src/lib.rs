@@ -51,6 +51,7 @@ impl Store {
             rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         connection.execute_batch("PRAGMA busy_timeout = 5000;")?;
+        steady(&connection)?;
         Ok(Self { connection })
     }
 
@@ -60,6 +61,17 @@ impl Store {
              PRAGMA busy_timeout = 5000;",
         )?;
         migrate::migrate(&mut connection)?;
+        steady(&connection)?;
         Ok(Self { connection })
     }
 }
+
+/// Keeps prepared statements prepared: without this SQLite plans some of them anew for each value bound.
+fn steady(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(())
+}
+
+/// More than this crate has statements.
+const STATEMENTS_KEPT: usize = 64;

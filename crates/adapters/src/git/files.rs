@@ -62,6 +62,33 @@ impl GitRepository {
         })
     }
 
+    /// Reads every file a commit holds at these paths, so that a missing or corrupt one is found before a check needs it.
+    ///
+    /// Errors: [`GitError::Object`] names the first that cannot be read; [`GitError::Storage`].
+    pub fn ensure_readable(&self, commit: CommitId, paths: &[Vec<u8>]) -> Result<(), GitError> {
+        // What is in memory may have gone bad on the disk since.
+        let mut inner = self.inner.clone();
+        inner.object_cache_size(None);
+        let parts = self.commit(object_id(commit))?;
+        let tree = inner
+            .find_tree(parts.tree)
+            .map_err(|source| self.object_trouble("tree", parts.tree, Some(source)))?;
+        for path in paths {
+            let entry = tree
+                .lookup_entry(path.split(|byte| *byte == b'/'))
+                .map_err(|source| self.storage(format!("look into {commit}"), source))?;
+            // Deleted files and submodules have no content here.
+            let Some(entry) = entry.filter(|entry| entry.mode().is_blob_or_symlink()) else {
+                continue;
+            };
+            let id = entry.object_id();
+            inner
+                .find_blob(id)
+                .map_err(|source| self.object_trouble("blob", id, Some(source)))?;
+        }
+        Ok(())
+    }
+
     /// Lists the refs whose name starts with `prefix` and that point to a commit directly.
     ///
     /// Shape: sorted by name; symbolic refs are left out. Errors: [`GitError::Ref`].

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use gantry_core::id::BranchName;
+
 use super::GitProgram;
 use super::program::ProgramError;
 
@@ -11,13 +13,12 @@ use super::program::ProgramError;
 const CONFIG_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What a repository that takes offers by push is told.
-const SERVED: [(&str, &str); 6] = [
+const SERVED: [(&str, &str); 5] = [
     // Pushes to refs/for/ go to the hook instead of making refs.
     ("receive.procReceiveRefs", "refs/for"),
     ("receive.advertisePushOptions", "true"),
     // gantry's own refs are its journal: nobody else may see or write them.
     ("transfer.hideRefs", "refs/gantry"),
-    ("http.receivepack", "true"),
     ("receive.denyDeleteCurrent", "refuse"),
     ("receive.fsckObjects", "true"),
 ];
@@ -25,7 +26,7 @@ const SERVED: [(&str, &str); 6] = [
 impl GitProgram {
     /// Prepares `git http-backend` over the repositories below `root`: hooks are those gantry wrote there.
     ///
-    /// The caller adds the request's variables, and owns the process.
+    /// The caller adds the request's variables, and owns the process. Only with a `REMOTE_USER` may a request write.
     #[must_use]
     pub fn http_backend(root: &Path) -> Command {
         let mut command = crate::process::command("git");
@@ -44,10 +45,12 @@ impl GitProgram {
         command
     }
 
-    /// Writes the settings of a repository that takes offers by push; twice is the same as once.
+    /// Writes the settings of a repository that takes offers by push, and makes the target what a clone checks out;
+    /// twice is the same as once.
     ///
     /// Errors: [`ProgramError`].
-    pub fn configure_served(&self) -> Result<(), ProgramError> {
+    pub fn configure_served(&self, target: &BranchName) -> Result<(), ProgramError> {
+        self.succeed(&["symbolic-ref", "HEAD", &target.full_ref()], &[], CONFIG_TIMEOUT)?;
         for (key, value) in SERVED {
             self.succeed(&["config", key, value], &[], CONFIG_TIMEOUT)?;
         }

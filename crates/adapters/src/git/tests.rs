@@ -462,7 +462,12 @@ fn a_change_stacked_on_one_that_landed_under_another_name_brings_only_its_own() 
             stands_on: vec![one],
             ..alone.clone()
         };
-        let steps = made(scratch.open().replay(base, &[stacked], method).expect("no trouble"));
+        let steps = made(
+            scratch
+                .open()
+                .replay(base, &[stacked], method)
+                .expect("no trouble"),
+        );
         let text = scratch.git(&["show", &format!("{}:a.txt", steps[0].commit)]);
         assert!(text.contains("twice") && !text.contains("once"), "{method:?}");
         if method != Method::Rebase {

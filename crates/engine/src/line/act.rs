@@ -524,7 +524,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     .iter()
                     .any(|change| change.id == member.change && change.head != member.head)
             });
+            // After a crash the target may hold it already: work trees are then as the build's base was, or moved on.
+            let mut from = build.order.base;
             if !self.forge.is_ancestor(candidate, scene.tip)? {
+                from = scene.tip;
                 let members = &build.order.members;
                 let on_base = scene.tip == build.order.base || members.iter().any(|m| m.commit == scene.tip);
                 // An older commit is below the candidate, too: somebody took commits off, and they stay off.
@@ -545,7 +548,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     Swap::Lost { .. } => return Ok(true),
                 }
             }
-            wrote |= self.record_landing(store, scene, &build, &changes)?;
+            wrote |= self.record_landing(store, scene, &build, &changes, from)?;
         }
         Ok(wrote)
     }
@@ -571,6 +574,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         scene: &Scene,
         build: &Build,
         changes: &[Change],
+        from: CommitId,
     ) -> Result<bool, LineError> {
         let (mut moved, mut facts) = (Vec::new(), Vec::new());
         for change in changes {
@@ -596,7 +600,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             moved.push(next);
         }
         let wrote = self.save(store, &moved, &facts)?;
-        for notice in self.forge.bring_along(build.order.base, build.order.candidate) {
+        for notice in self.forge.bring_along(from, build.order.candidate) {
             let fact = self.fact(FactKind::WorkTree, scene.now, notice);
             store.save_repository(&self.repository, &[fact])?;
         }

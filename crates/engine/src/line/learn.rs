@@ -62,6 +62,13 @@ impl Records {
 impl<F: Forge, B: Boxes> Line<F, B> {
     /// Returns what the last builds teach.
     pub(crate) fn learn(&mut self, store: &Store) -> Result<Learnt, LineError> {
+        // Whatever teaches something is recorded as a fact with it.
+        let told = store.last_fact()?;
+        if let Some((_, learnt)) = &self.memory.learnt
+            && self.memory.learnt_at == Some(told)
+        {
+            return Ok(learnt.clone());
+        }
         let builds =
             store.load_builds_below(self.repository.id, Store::after_all_builds(), LEARN_BUILDS_MAX)?;
         let key = builds
@@ -75,6 +82,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         if let Some((known, learnt)) = &self.memory.learnt
             && *known == key
         {
+            self.memory.learnt_at = Some(told);
             return Ok(learnt.clone());
         }
         let changes = store.load_judged_changes(self.repository.id, LEARN_BUILDS_MAX)?;
@@ -96,6 +104,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 .collect(),
         };
         self.memory.learnt = Some((key, learnt.clone()));
+        self.memory.learnt_at = Some(told);
         Ok(learnt)
     }
 

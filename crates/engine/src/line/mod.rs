@@ -112,6 +112,8 @@ pub(crate) struct Memory {
     broken_base: Option<CommitId>,
     stack_of: HashMap<(CommitId, CommitId), bool>,
     learnt: Option<(BuildId, learn::Learnt)>,
+    /// The last fact when that was looked at.
+    learnt_at: Option<u64>,
 }
 
 /// A repository with its forge and boxes.
@@ -141,6 +143,10 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     ///
     /// Errors: none; trouble is kept as the [`Line::obstacle`] and recorded once.
     pub fn reconcile(&mut self, store: &mut Store, now: Timestamp) -> Option<Timestamp> {
+        if self.memory.host.is_none() {
+            // Trouble with the repository ends by looking: a build kept back for it would wake nobody.
+            self.memory.retry_at = None;
+        }
         match self.rounds(store, now) {
             Ok(again) => {
                 let obstacle = self.gate_obstacle().or_else(|| self.memory.host.clone());

@@ -4,7 +4,7 @@
 use gantry_adapters::git::Replay;
 use gantry_core::event::FactKind;
 use gantry_core::id::{BuildId, ChangeId, CommitId};
-use gantry_core::limits::TRACE_LANDINGS_MAX;
+use gantry_core::limits::{SAME_TREE_TROUBLE_MAX, TRACE_LANDINGS_MAX};
 use gantry_core::queue::build::{Build, BuildOrder, BuildState, Ending};
 use gantry_core::queue::change::{BounceReason, Change, ChangeEvent, ChangeState, LandedBy};
 use gantry_core::queue::planner::{Apart, Purpose, tell_apart};
@@ -49,15 +49,16 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             return Ok(false);
         };
         let landings = landings_since(store, change)?;
+        let builds = store.load_builds_of(change.id)?;
         let apart = if landings.changes.is_empty() {
             Apart::Alone
         } else {
-            let builds = store.load_builds_of(change.id)?;
             tell_apart(&landings.changes, &verdicts(&builds, change, &landings))
         };
         match apart {
             Apart::Build { landings: count } => {
-                let Some(base) = landings.tips.get(count).copied() else {
+                let base = landings.tips.get(count).copied();
+                let Some(base) = base.filter(|base| !was_tried(&builds, change, *base)) else {
                     self.memory.traced.insert(change.head);
                     return Ok(true);
                 };
@@ -149,6 +150,28 @@ fn landings_since(store: &Store, change: &Change) -> Result<Landings, StoreError
         return Ok(Landings::default());
     }
     Ok(landings)
+}
+
+/// True if a build of the change on that tip has told what it could: another one would tell no more.
+fn was_tried(builds: &[Build], change: &Change, base: CommitId) -> bool {
+    let there = builds.iter().filter(|build| {
+        build.order.purpose == Purpose::Trace
+            && build.order.base == base
+            && build
+                .order
+                .members
+                .iter()
+                .any(|member| member.head == change.head)
+    });
+    let mut without_verdict = 0;
+    for build in there {
+        match build.state {
+            BuildState::Ended(Ending::Trouble(_)) => without_verdict += 1,
+            BuildState::Ended(Ending::Cancelled) | BuildState::Prepared | BuildState::Running { .. } => {}
+            BuildState::Ended(Ending::Passed | Ending::Failed | Ending::TimedOut) => return true,
+        }
+    }
+    without_verdict >= SAME_TREE_TROUBLE_MAX
 }
 
 /// Where the target was before this member of a build landed.

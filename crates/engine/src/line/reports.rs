@@ -108,6 +108,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     Trouble::TooMuchOutput => "make the check print less, or change what floods its output",
                     _ => "run `gantry status` and `gantry build log` to see what the host refuses",
                 };
+                if trouble == Trouble::CouldNotStart {
+                    // An object may have gone bad since it was read: the radar says whose it is.
+                    self.forge.doubt();
+                    self.memory.verdicts_of = None;
+                }
                 let retry_at = Some(self.back_off(now));
                 self.memory.host = Some(Obstacle {
                     code: "host",

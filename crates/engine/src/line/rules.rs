@@ -246,8 +246,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     let text = format!("{} moved to {}", change.branch, head.short());
                     facts.push(self.fact_of(change, FactKind::ChangeHeadMoved, scene.now, text));
                 }
-                None => match self.forge.is_ancestor(change.head, scene.tip) {
-                    // A branch that was merged and deleted has landed: it is not cancelled.
+                None => match self.is_on_target(change.head, scene.tip) {
+                    // A branch that was merged and deleted has landed: it is not cancelled. The merge
+                    // may be newer than the tip this round began with.
                     Ok(true) => {
                         next.take(ChangeEvent::FoundLanded, scene.now)?;
                         let text = format!("{} is on {} already", change.title, self.repository.target);
@@ -265,6 +266,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             moved.push(next);
         }
         self.save(store, &moved, &facts)
+    }
+
+    fn is_on_target(&mut self, head: CommitId, tip: CommitId) -> Result<bool, LineError> {
+        let newest = self.forge.tip()?.unwrap_or(tip);
+        Ok(self.forge.is_ancestor(head, newest)?)
     }
 
     /// Asks the radar about every change, and acts on what it says of those in the queue.

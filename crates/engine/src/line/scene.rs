@@ -92,7 +92,46 @@ impl Scene {
                 .collect();
             plan_order(&left).unwrap_or_default()
         });
-        order.into_iter().filter_map(|id| self.change(id)).collect()
+        let order = order.into_iter().filter_map(|id| self.change(id)).collect();
+        self.let_overtake(order)
+    }
+
+    /// Puts a change whose checks ran into their limit once, alone, behind what was offered by then: trying it again
+    /// takes the whole limit, and the target has to move meanwhile. What is offered later goes behind it.
+    fn let_overtake<'a>(&self, mut order: Vec<&'a Change>) -> Vec<&'a Change> {
+        for build in &self.builds {
+            let ([member], BuildState::Ended(Ending::TimedOut), Some(ended_at)) =
+                (build.order.members.as_slice(), build.state, build.ended_at)
+            else {
+                continue;
+            };
+            let Some(at) = order
+                .iter()
+                .position(|c| c.id == member.change && c.head == member.head)
+            else {
+                continue;
+            };
+            let mut moved = vec![order[at]];
+            let mut left = order[..at].to_vec();
+            for change in &order[at + 1..] {
+                if change
+                    .after
+                    .iter()
+                    .any(|id| moved.iter().any(|other| other.id == *id))
+                {
+                    moved.push(change);
+                } else {
+                    left.push(change);
+                }
+            }
+            let behind = left
+                .iter()
+                .rposition(|change| change.offered_at <= ended_at)
+                .map_or(0, |last| last + 1);
+            left.splice(behind.max(at)..behind.max(at), moved);
+            order = left;
+        }
+        order
     }
 
     /// Lists what may be tested and landed now: pending, not frozen, every prerequisite landed or listed before it.

@@ -40,7 +40,7 @@ impl Events {
             if self.follow {
                 for event in events {
                     if common.json() {
-                        show::line(&serde_json::to_string(event)?)?
+                        show::json_line(event)?
                     } else {
                         print(event)?
                     }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{Common, show};
 use crate::daemon::{self, Options};
+use crate::data_dir::Held;
 use crate::exit_code::{Coded, ExitCode};
 use crate::web::client::Client;
 use crate::web::dto::RepositoryBody;
@@ -54,6 +55,9 @@ pub struct Up {
     /// Go on in the background, with the log in the data directory
     #[arg(long)]
     detach: bool,
+    /// Said by `--detach` to the process it starts
+    #[arg(long, hide = true)]
+    background: bool,
 }
 
 impl Init {
@@ -69,7 +73,7 @@ impl Init {
         let value = if client.answers() {
             client.post("/v1/repositories", &body)?
         } else {
-            daemon::add_offline(&common.data()?, &body).map_err(usage)?
+            daemon::add_offline(&common.data()?, &body).map_err(refused)?
         };
         if common.json() {
             show::json(&value)?;
@@ -90,11 +94,19 @@ impl Init {
     }
 }
 
-fn usage(error: anyhow::Error) -> Coded {
-    Coded {
-        code: ExitCode::Usage,
-        error,
-    }
+/// Somebody in the way is told apart from a repository that cannot be used.
+fn refused(error: anyhow::Error) -> Coded {
+    let system = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<std::io::Error>() || cause.is::<gantry_store::StoreError>()
+    };
+    let code = if error.is::<Held>() {
+        ExitCode::Conflict
+    } else if error.chain().any(system) {
+        ExitCode::Trouble
+    } else {
+        ExitCode::Usage
+    };
+    Coded { code, error }
 }
 
 impl Up {
@@ -126,12 +138,18 @@ impl Up {
             }
             return self.detached(common, &client);
         }
+        if self.background {
+            // The terminal that started it may go away, and no folder of the caller's is kept busy.
+            nix::unistd::setsid().context("cannot start a session")?;
+            std::env::set_current_dir("/").context("cannot leave the folder")?;
+        }
         start_logging();
         daemon::run(Options {
             data,
             repository,
             listen: self.listen,
-        })?;
+        })
+        .map_err(refused)?;
         Ok(ExitCode::Done)
     }
 
@@ -143,9 +161,11 @@ impl Up {
             .open(data.daemon_log())
             .with_context(|| format!("cannot open {}", data.daemon_log().display()))?;
         let program = std::env::current_exe().context("cannot tell where this program is")?;
-        let mut command = process::command(program);
+        let mut command = process::member_command(program);
         command.envs(std::env::vars_os());
-        command.arg("up").arg("--data-dir").arg(data.root());
+        command
+            .args(["up", "--background", "--data-dir"])
+            .arg(data.root());
         if let Some(path) = &self.repo {
             command
                 .arg("--repo")
@@ -166,10 +186,15 @@ impl Up {
             if let Some(status) = process::wait_within(&mut child, Duration::from_millis(50))? {
                 let text = std::fs::read_to_string(data.daemon_log())?;
                 let last = text.lines().last().unwrap_or("it said nothing");
-                return Err(Coded::new(
-                    ExitCode::Trouble,
-                    format!("the daemon ended at once ({status}): {last}"),
-                ));
+                let code = match status.code().and_then(ExitCode::of_number) {
+                    None | Some(ExitCode::Done) => ExitCode::Trouble,
+                    Some(code) => code,
+                };
+                let text = format!(
+                    "the daemon ended at once: {}",
+                    last.trim_start_matches("gantry: ")
+                );
+                return Err(Coded::new(code, text));
             }
             if watch.elapsed() > DAEMON_WAIT {
                 let log = data.daemon_log();

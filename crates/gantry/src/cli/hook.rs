@@ -20,6 +20,7 @@ pub struct Hook {
 #[derive(Debug, Subcommand)]
 enum Which {
     /// Takes offers by push
+    #[command(hide = true)]
     ProcReceive,
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod build;
 mod config;
+mod dock;
 mod events;
 mod factory;
 mod hook;
@@ -12,6 +13,7 @@ mod simulate;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::data_dir::DataDir;
@@ -66,7 +68,7 @@ enum Command {
     #[command(subcommand)]
     Build(build::Build),
     /// Show the radar: which open changes have rotted, and because of what
-    Dock(queue::Dock),
+    Dock(dock::Dock),
     /// Prove from Git that every landing was tested as it landed
     Audit(audit::Audit),
     /// Print the recorded facts
@@ -114,16 +116,28 @@ impl Common {
     }
 }
 
-/// Parses the command line and runs it.
-///
-/// Errors: [`Coded`], ready to be printed.
-pub fn run() -> Result<ExitCode, Coded> {
+pub use show::harmless;
+
+/// Parses the command line and runs it. Returns whether JSON was asked for, and how it went.
+pub fn run() -> (bool, Result<ExitCode, Coded>) {
     let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
     // `gantry help exit-codes` is where people look for it; the command itself has no dash in front of help.
     if words.get(1).is_some_and(|w| w == "help") && words.get(2).is_some_and(|w| w == "exit-codes") {
         words.remove(1);
     }
-    let cli = Cli::parse_from(words);
+    let json = words.iter().any(|word| word == "--json");
+    match Cli::try_parse_from(words) {
+        Ok(cli) => (cli.common.json, dispatch(cli)),
+        Err(error) if json && error.use_stderr() => {
+            let text = error.render().to_string();
+            (json, Err(Coded::new(ExitCode::Usage, text.trim_end())))
+        }
+        // Help and the version are no errors; the library prints and ends them as people are used to.
+        Err(error) => error.exit(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Coded> {
     let common = &cli.common;
     match cli.command {
         Command::Init(command) => command.run(common),
@@ -137,17 +151,45 @@ pub fn run() -> Result<ExitCode, Coded> {
         Command::Audit(command) => command.run(common),
         Command::Events(command) => command.run(common),
         Command::Simulate(command) => command.run(common),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "gantry", &mut std::io::stdout());
-            Ok(ExitCode::Done)
-        }
-        Command::ManPages { folder } => {
-            std::fs::create_dir_all(&folder)?;
-            clap_mangen::generate_to(Cli::command(), &folder)?;
-            Ok(ExitCode::Done)
-        }
+        Command::Completions { shell } => completions(common, shell),
+        Command::ManPages { folder } => man_pages(common, &folder),
         Command::ExitCodes => exit_codes(common),
         Command::Hook(command) => command.run(common),
+    }
+}
+
+fn completions(common: &Common, shell: clap_complete::Shell) -> Result<ExitCode, Coded> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "gantry", &mut script);
+    if common.json() {
+        let script = String::from_utf8_lossy(&script);
+        show::json(&serde_json::json!({"shell": shell.to_string(), "script": script}))?;
+    } else {
+        show::raw(&script)?;
+    }
+    Ok(ExitCode::Done)
+}
+
+fn man_pages(common: &Common, folder: &std::path::Path) -> Result<ExitCode, Coded> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let command = Cli::command();
+    let mut pages = Vec::new();
+    list_pages(&command, "gantry", &mut pages);
+    clap_mangen::generate_to(command, folder)
+        .with_context(|| format!("cannot write into {}", folder.display()))?;
+    if common.json() {
+        show::json(&serde_json::json!({"folder": folder, "pages": pages}))?;
+    } else {
+        show::line(&format!("{} pages are in {}", pages.len(), folder.display()))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Names the page of a command and of every command below it that people use.
+fn list_pages(command: &clap::Command, name: &str, pages: &mut Vec<String>) {
+    pages.push(format!("{name}.1"));
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        list_pages(sub, &format!("{name}-{}", sub.get_name()), pages);
     }
 }
 

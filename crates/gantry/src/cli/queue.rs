@@ -1,4 +1,4 @@
-//! `queue …` and `dock`.
+//! `queue …`.
 
 use std::time::Duration;
 
@@ -132,14 +132,6 @@ pub struct Add {
     /// A change that has to land before it; may be given more than once
     #[arg(long, value_name = "CHANGE")]
     after: Vec<String>,
-    /// The repository, if there is more than one
-    #[arg(long)]
-    repository: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gantry dock")]
-pub struct Dock {
     /// The repository, if there is more than one
     #[arg(long)]
     repository: Option<String>,
@@ -404,11 +396,15 @@ fn wait(
         })
         .transpose()?;
     let watch = clock::Stopwatch::start();
-    let names: Vec<String> = changes.iter().map(|name| encoded(name)).collect();
+    let names = match changes {
+        [] => moving(client)?,
+        named => named.iter().map(|name| encoded(name)).collect(),
+    };
     loop {
         let left = limit.map_or(Duration::from_secs(20), |limit| watch.left_of(limit));
         let wait_ms = left.min(Duration::from_secs(20)).as_millis();
-        let value = client.get(&format!("/v1/wait?changes={}&wait_ms={wait_ms}", names.join(",")))?;
+        let body = json!({"changes": names, "wait_ms": u64::try_from(wait_ms).unwrap_or(u64::MAX)});
+        let value = client.post("/v1/wait", &body)?;
         let ended = value["ended"] == json!(true);
         if !ended && limit.is_none_or(|limit| !watch.left_of(limit).is_zero()) {
             continue;
@@ -430,66 +426,11 @@ fn wait(
     }
 }
 
-impl Dock {
-    pub fn run(self, common: &Common) -> Result<ExitCode, Coded> {
-        let query = self
-            .repository
-            .map_or(String::new(), |name| format!("?repository={}", encoded(&name)));
-        let value = common.client()?.get(&format!("/v1/dock{query}"))?;
-        if common.json() {
-            show::json(&value)?;
-            return Ok(ExitCode::Done);
-        }
-        let changes = show::list(&value, "changes");
-        if changes.is_empty() {
-            show::line("the dock is empty")?;
-            return Ok(ExitCode::Done);
-        }
-        let rows: Vec<Vec<String>> = changes
-            .iter()
-            .map(|change| {
-                let id = show::text(change, "id");
-                let others: Vec<&str> = show::list(&value, "overlaps")
-                    .iter()
-                    .filter(|pair| pair["conflict"] == json!(true) || pair["duplicate"] == json!(true))
-                    .filter_map(
-                        |pair| match (show::text(pair, "first"), show::text(pair, "second")) {
-                            (first, second) if first == id => Some(second),
-                            (first, second) if second == id => Some(first),
-                            _ => None,
-                        },
-                    )
-                    .collect();
-                let paths: Vec<&str> = show::list(change, "paths")
-                    .iter()
-                    .filter_map(Value::as_str)
-                    .collect();
-                let culprit = show::text(change, "culprit")
-                    .get(..10)
-                    .map_or(String::new(), |c| format!(" since {c}"));
-                vec![
-                    id.to_owned(),
-                    show::text(change, "state").to_owned(),
-                    format!("{}{culprit}", show::text(change, "standing")),
-                    change["behind"].to_string(),
-                    show::text(change, "title").to_owned(),
-                    others.join(" "),
-                    paths.join(" "),
-                ]
-            })
-            .collect();
-        show::table(
-            &[
-                "ID",
-                "STATE",
-                "STANDING",
-                "BEHIND",
-                "TITLE",
-                "COLLIDES WITH",
-                "PATHS",
-            ],
-            &rows,
-        )?;
-        Ok(ExitCode::Done)
-    }
+/// Names every change that goes on by itself, in every repository.
+fn moving(client: &Client) -> Result<Vec<String>, Coded> {
+    let answer = client.get("/v1/moving")?;
+    let names = show::list(&answer, "changes").iter();
+    Ok(names
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect())
 }

@@ -10,9 +10,38 @@ use crate::exit_code::Coded;
 ///
 /// Errors: the output cannot be written.
 pub fn json(value: &Value) -> Result<(), Coded> {
-    let mut text = serde_json::to_string_pretty(value)?;
+    let mut text = escaped(&serde_json::to_string_pretty(value)?);
     text.push('\n');
     Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Prints one JSON document on one line.
+///
+/// Errors: the output cannot be written.
+pub fn json_line(value: &Value) -> Result<(), Coded> {
+    let mut text = escaped(&serde_json::to_string(value)?);
+    text.push('\n');
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// JSON escapes what is below a space only; some terminals obey what is above DEL, too.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() && c != '\n' {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Prints bytes as they are.
+///
+/// Errors: the output cannot be written.
+pub fn raw(bytes: &[u8]) -> Result<(), Coded> {
+    Ok(std::io::stdout().write_all(bytes)?)
 }
 
 /// Prints one line, its control characters made visible.
@@ -81,6 +110,14 @@ pub fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_in_json() {
+        let value = Value::from("a\u{9b}2J\u{7f}\u{1b}");
+        let text = escaped(&value.to_string());
+        assert_eq!(text, r#""a\u009b2J\u007f\u001b""#);
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("it reads"), value);
+    }
 
     #[test]
     fn what_would_steer_a_terminal_is_made_visible() {

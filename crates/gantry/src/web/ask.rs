@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use gantry_core::time::Timestamp;
-use gantry_engine::event_loop::Message;
+use gantry_engine::event_loop::{Ask, Message};
 use gantry_engine::factory::Factory;
 use gantry_engine::git_forge::GitForge;
+use gantry_engine::line::Line;
 use gantry_engine::runner::BoxRunner;
 use tokio::sync::{oneshot, watch};
 
@@ -15,6 +16,8 @@ use super::error::Refusal;
 
 /// The factory as it is wired here.
 pub type Wired = Factory<GitForge, BoxRunner>;
+/// One line of it.
+pub type WiredLine = Line<GitForge, BoxRunner>;
 /// The way to its thread.
 pub type Sender = mpsc::Sender<Message<GitForge, BoxRunner>>;
 
@@ -36,11 +39,29 @@ pub struct App {
 }
 
 impl App {
-    /// Runs a closure on the factory's thread.
+    /// Runs a closure on the factory's thread, which then looks at what it changed.
     ///
     /// Errors: [`Refusal`] if the daemon is shutting down, and whatever the closure refuses.
     pub async fn ask<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
         &self,
+        question: impl FnOnce(&mut Wired, Timestamp) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.send(Message::Ask, question).await
+    }
+
+    /// Runs a closure that changes nothing on the factory's thread.
+    ///
+    /// Errors: as [`App::ask`].
+    pub async fn look<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Wired, Timestamp) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.send(Message::Look, question).await
+    }
+
+    async fn send<T: Send + 'static, E: Into<Refusal> + Send + 'static>(
+        &self,
+        message: fn(Ask<GitForge, BoxRunner>) -> Message<GitForge, BoxRunner>,
         question: impl FnOnce(&mut Wired, Timestamp) -> Result<T, E> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
@@ -49,7 +70,7 @@ impl App {
             drop(answer.send(question(factory, now)));
         });
         let gone = || Refusal::trouble("the daemon is shutting down");
-        self.sender.send(Message::Ask(ask)).map_err(|_| gone())?;
+        self.sender.send(message(ask)).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?.map_err(Into::into)
     }
 }

@@ -1,6 +1,7 @@
 //! The commands' side of the local socket.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -10,6 +11,9 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::exit_code::{Coded, ExitCode};
+
+/// The longest a command waits for an answer; the daemon itself answers waits after less.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Asks the daemon of one data directory.
 pub struct Client {
@@ -49,9 +53,16 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Value, Coded> {
-        let (status, bytes) = self
-            .runtime
-            .block_on(exchange(&self.socket, method, path, body))?;
+        let (status, bytes) = self.runtime.block_on(async {
+            let answer = exchange(&self.socket, method, path, body);
+            tokio::time::timeout(ANSWER_WAIT, answer).await.map_err(|_| {
+                let text = format!(
+                    "the daemon has not answered for {} s; see its log",
+                    ANSWER_WAIT.as_secs()
+                );
+                Coded::new(ExitCode::TimedOut, text)
+            })?
+        })?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
             Coded::new(
                 ExitCode::Trouble,

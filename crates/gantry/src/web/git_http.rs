@@ -72,7 +72,7 @@ pub async fn serve(State(app): State<App>, Path(path): Path<String>, request: Re
     if path.split('/').any(|part| part == "..") {
         return (StatusCode::NOT_FOUND, "no such repository\n").into_response();
     }
-    match run(&app, &path, &query, request).await {
+    match run(&app, &path, &query, allowed, request).await {
         Ok(response) => response,
         Err(error) => {
             tracing::warn!(%error, path, "git http-backend gave no answer");
@@ -85,7 +85,13 @@ pub async fn serve(State(app): State<App>, Path(path): Path<String>, request: Re
     }
 }
 
-async fn run(app: &App, path: &str, query: &str, request: Request) -> std::io::Result<Response<Body>> {
+async fn run(
+    app: &App,
+    path: &str,
+    query: &str,
+    allowed: bool,
+    request: Request,
+) -> std::io::Result<Response<Body>> {
     let headers = request.headers();
     let header = |name: header::HeaderName| {
         headers
@@ -105,11 +111,14 @@ async fn run(app: &App, path: &str, query: &str, request: Request) -> std::io::R
             "GIT_PROTOCOL",
             header(header::HeaderName::from_static("git-protocol")),
         )
-        .env("REMOTE_USER", "gantry")
         .env("REMOTE_ADDR", "local")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
+    if allowed {
+        // Git itself refuses to be written to by nobody, however the request spells it.
+        command.env("REMOTE_USER", "gantry");
+    }
     let length = header(header::CONTENT_LENGTH);
     if !length.is_empty() {
         command.env("CONTENT_LENGTH", length);

@@ -13,24 +13,24 @@ use gantry_core::id::{BranchName, BuildId, ChangeId, CommitId};
 use gantry_core::limits::FACTS_PAGE_MAX;
 use gantry_core::queue::change::{Change, Priority, Source};
 use gantry_core::repository::Freeze;
-use gantry_engine::factory::{AskError, OfferRequest};
-use gantry_engine::forge::{Forge, OpenHead, Standing};
+use gantry_engine::factory::OfferRequest;
 use gantry_engine::runner::log_path;
 use gantry_store::Store;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ask::{App, Wired};
+use super::ask::{App, Wired, WiredLine};
 use super::dto::{self, OfferBody, RepositoryBody, StepBody};
 use super::error::Refusal;
-use super::git_http;
+use super::waiting::views;
+use super::{dock, git_http, waiting};
 
-type Answer = Result<Json<Value>, Refusal>;
+pub(super) type Answer = Result<Json<Value>, Refusal>;
 
 /// The most changes or builds one answer lists.
 const PAGE_MAX: u32 = 500;
 /// The longest one request waits for news; clients ask again.
-const WAIT_MAX: Duration = Duration::from_secs(25);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(25);
 
 /// Makes the routes; `guarded` ones want the token.
 pub fn router(app: App, guarded: bool) -> Router {
@@ -45,12 +45,13 @@ pub fn router(app: App, guarded: bool) -> Router {
         .route("/v1/changes", get(changes).post(offer))
         .route("/v1/changes/{id}", get(show_change))
         .route("/v1/changes/{id}/{step}", post(step_change))
-        .route("/v1/wait", get(wait))
+        .route("/v1/moving", get(waiting::moving))
+        .route("/v1/wait", post(waiting::wait))
         .route("/v1/freeze", post(freeze))
         .route("/v1/thaw", post(thaw))
         .route("/v1/builds", get(builds))
         .route("/v1/builds/{id}", get(show_build))
-        .route("/v1/dock", get(dock))
+        .route("/v1/dock", get(dock::dock))
         .route("/v1/events", get(events));
     let api = if guarded {
         api.layer(middleware::from_fn_with_state(app.clone(), check_token))
@@ -70,8 +71,8 @@ async fn check_token(State(app): State<App>, request: Request, next: Next) -> Re
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
-    repository: Option<String>,
+pub(super) struct ListQuery {
+    pub(super) repository: Option<String>,
     #[serde(default)]
     all: bool,
     before: Option<String>,
@@ -87,16 +88,7 @@ struct EventsQuery {
     wait_ms: u64,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WaitQuery {
-    #[serde(default)]
-    changes: String,
-    #[serde(default)]
-    wait_ms: u64,
-}
-
-fn id_of<T: std::str::FromStr>(text: &str) -> Result<T, Refusal>
+pub(super) fn id_of<T: std::str::FromStr>(text: &str) -> Result<T, Refusal>
 where
     T::Err: std::fmt::Display,
 {
@@ -113,19 +105,12 @@ fn priority_of(word: &str) -> Result<Priority, Refusal> {
 }
 
 fn view(factory: &mut Wired, change: Change, now: gantry_core::time::Timestamp) -> Result<Value, Refusal> {
-    let (store, lines) = factory.parts();
-    let line = lines
-        .iter_mut()
-        .find(|line| line.repository.id == change.repository);
-    let line =
-        line.ok_or_else(|| Refusal::missing(format!("the repository of {} is not open", change.id)))?;
-    let outlook = line.outlook(store, now)?;
-    Ok(dto::change(&line.view(store, &outlook, change)?))
+    views(factory, &[change.id], now).map(|mut list| list.pop().unwrap_or_default())
 }
 
 async fn status(State(app): State<App>) -> Answer {
     let value = app
-        .ask(|factory, _| {
+        .look(|factory, _| {
             let (store, lines) = factory.parts();
             let mut repositories = Vec::new();
             for line in lines.iter() {
@@ -150,6 +135,7 @@ async fn status(State(app): State<App>) -> Answer {
                 });
                 repositories.push(value);
             }
+            repositories.extend(unopened(store, lines)?);
             Ok::<_, Refusal>(
                 json!({"version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(),
                                     "repositories": repositories}),
@@ -159,6 +145,28 @@ async fn status(State(app): State<App>) -> Answer {
     Ok(Json(value))
 }
 
+/// Shows repositories of the factory that could not be opened when the daemon started.
+fn unopened(store: &Store, lines: &[WiredLine]) -> Result<Vec<Value>, Refusal> {
+    let known = store.load_repositories()?;
+    let closed = known
+        .iter()
+        .filter(|repository| !lines.iter().any(|line| line.repository.id == repository.id));
+    let mut list = Vec::new();
+    for repository in closed {
+        let mut value = dto::repository(repository);
+        value["changes"] = json!({});
+        value["builds_running"] = json!(0);
+        value["obstacle"] = json!({
+            "code": "repository",
+            "text": format!("it could not be opened at {}", repository.path),
+            "next_action": format!("put it back, then `gantry init --repo {}`", repository.path),
+            "retry_at": null,
+        });
+        list.push(value);
+    }
+    Ok(list)
+}
+
 async fn stop(State(app): State<App>) -> Answer {
     app.stop.send_replace(true);
     Ok(Json(json!({"stopping": true})))
@@ -166,7 +174,7 @@ async fn stop(State(app): State<App>) -> Answer {
 
 async fn repositories(State(app): State<App>) -> Answer {
     let value = app
-        .ask(|factory, _| {
+        .look(|factory, _| {
             let (_, lines) = factory.parts();
             let list: Vec<Value> = lines
                 .iter()
@@ -202,7 +210,7 @@ async fn add_repository(State(app): State<App>, Json(body): Json<RepositoryBody>
 async fn changes(State(app): State<App>, Query(query): Query<ListQuery>) -> Answer {
     let before = query.before.as_deref().map(id_of::<ChangeId>).transpose()?;
     let value = app
-        .ask(move |factory, now| {
+        .look(move |factory, now| {
             let at = factory.line_named(query.repository.as_deref())?;
             let (store, lines) = factory.parts();
             let line = &mut lines[at];
@@ -268,7 +276,7 @@ async fn offer(State(app): State<App>, Json(body): Json<OfferBody>) -> Answer {
 async fn show_change(State(app): State<App>, Path(id): Path<String>) -> Answer {
     let id = id_of::<ChangeId>(&id)?;
     let value = app
-        .ask(move |factory, now| {
+        .look(move |factory, now| {
             let change = factory.change(id)?;
             view(factory, change, now)
         })
@@ -334,7 +342,7 @@ async fn thaw(State(app): State<App>, Json(body): Json<StepBody>) -> Answer {
 async fn builds(State(app): State<App>, Query(query): Query<ListQuery>) -> Answer {
     let before = query.before.as_deref().map(id_of::<BuildId>).transpose()?;
     let value = app
-        .ask(move |factory, _| {
+        .look(move |factory, _| {
             let at = factory.line_named(query.repository.as_deref())?;
             let (store, lines) = factory.parts();
             let below = before.unwrap_or(Store::after_all_builds());
@@ -358,7 +366,7 @@ async fn show_build(State(app): State<App>, Path(id): Path<String>) -> Answer {
     let id = id_of::<BuildId>(&id)?;
     let logs = app.logs.clone();
     let value = app
-        .ask(move |factory, _| {
+        .look(move |factory, _| {
             let build = factory.store().load_build(id)?;
             let build = build.ok_or_else(|| Refusal::missing(format!("there is no build {id}")))?;
             let mut value = dto::build(&build);
@@ -374,55 +382,6 @@ async fn show_build(State(app): State<App>, Path(id): Path<String>) -> Answer {
     Ok(Json(value))
 }
 
-async fn dock(State(app): State<App>, Query(query): Query<ListQuery>) -> Answer {
-    let value = app
-        .ask(move |factory, _| {
-            let at = factory.line_named(query.repository.as_deref())?;
-            let (store, lines) = factory.parts();
-            let line = &mut lines[at];
-            let Some(tip) = line.repository.known_tip else {
-                return Err(Refusal::trouble("the target was not looked at yet; try again in a moment"));
-            };
-            let alive = store.load_alive_changes(line.repository.id)?;
-            let open: Vec<OpenHead> = alive
-                .iter()
-                .map(|change| OpenHead {
-                    change: change.id,
-                    head: change.head,
-                })
-                .collect();
-            let git = |error| Refusal::from(AskError::Git(error));
-            let verdicts = line.forge().standing(tip, &open).map_err(git)?;
-            let overlaps = line.forge().overlaps(tip, &open).map_err(git)?;
-            let rows: Vec<Value> = alive
-                .iter()
-                .zip(&verdicts)
-                .map(|(change, verdict)| {
-                    let (word, paths, culprit, text) = match &verdict.standing {
-                        Standing::Clean => ("clean", vec![], None, None),
-                        Standing::AlreadyIn => ("already_in", vec![], None, None),
-                        Standing::Conflict { paths, culprit } => ("conflict", paths.clone(), *culprit, None),
-                        Standing::Trouble(text) => ("trouble", vec![], None, Some(text.clone())),
-                    };
-                    json!({"id": change.id.to_string(), "branch": change.branch.as_str(), "title": change.title,
-                           "state": change.state.as_str(), "standing": word, "paths": paths,
-                           "culprit": culprit.map(|c: CommitId| c.to_string()), "trouble": text,
-                           "behind": verdict.behind, "touches": verdict.paths.len()})
-                })
-                .collect();
-            let pairs: Vec<Value> = overlaps
-                .iter()
-                .map(|pair| {
-                    json!({"first": pair.first.to_string(), "second": pair.second.to_string(),
-                           "paths": pair.paths, "conflict": pair.conflict, "duplicate": pair.duplicate})
-                })
-                .collect();
-            Ok::<_, Refusal>(json!({"tip": tip.to_string(), "changes": rows, "overlaps": pairs}))
-        })
-        .await?;
-    Ok(Json(value))
-}
-
 async fn events(State(mut app): State<App>, Query(query): Query<EventsQuery>) -> Answer {
     let wait = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
     let change = query.change.as_deref().map(id_of::<ChangeId>).transpose()?;
@@ -431,7 +390,7 @@ async fn events(State(mut app): State<App>, Query(query): Query<EventsQuery>) ->
         drop(tokio::time::timeout(wait, app.recorded.wait_for(|last| *last > query.after)).await);
     }
     let value = app
-        .ask(move |factory, _| {
+        .look(move |factory, _| {
             let names: HashMap<_, String> = {
                 let (_, lines) = factory.parts();
                 lines
@@ -456,54 +415,4 @@ async fn events(State(mut app): State<App>, Query(query): Query<EventsQuery>) ->
         })
         .await?;
     Ok(Json(value))
-}
-
-/// Answers when all named changes have ended, or all that are in a queue if none is named, or the time is over.
-async fn wait(State(mut app): State<App>, Query(query): Query<WaitQuery>) -> Answer {
-    let named: Vec<ChangeId> = query
-        .changes
-        .split(',')
-        .filter(|text| !text.is_empty())
-        .map(id_of::<ChangeId>)
-        .collect::<Result<_, _>>()?;
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(query.wait_ms).min(WAIT_MAX);
-    loop {
-        let seen = *app.recorded.borrow_and_update();
-        let wanted = named.clone();
-        let value = app.ask(move |factory, now| waited(factory, &wanted, now)).await?;
-        if value["ended"] == json!(true) {
-            return Ok(Json(value));
-        }
-        let news = app.recorded.wait_for(|last| *last > seen);
-        match tokio::time::timeout_at(deadline, news).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) | Err(_) => return Ok(Json(value)),
-        }
-    }
-}
-
-fn waited(
-    factory: &mut Wired,
-    named: &[ChangeId],
-    now: gantry_core::time::Timestamp,
-) -> Result<Value, Refusal> {
-    let mut ids = named.to_vec();
-    let mut moving = false;
-    if named.is_empty() {
-        let (store, lines) = factory.parts();
-        for line in lines.iter() {
-            let alive = store.load_alive_changes(line.repository.id)?;
-            moving |= alive.iter().any(|change| !change.state.is_halted());
-            ids.extend(alive.iter().map(|change| change.id));
-        }
-    }
-    let mut list = Vec::new();
-    for id in ids {
-        let change = factory.change(id)?;
-        moving |= !change.state.is_terminal() && !change.state.is_halted();
-        if !named.is_empty() {
-            list.push(view(factory, change, now)?);
-        }
-    }
-    Ok(json!({"ended": !moving, "changes": list}))
 }

@@ -55,7 +55,10 @@ fn judge(view: &QueueView<'_>, first: &Item) -> Resolved {
             .iter()
             .filter(move |b| b.on_tip && b.members == [first.change] && b.progress == progress)
     };
-    let [failures, timeouts] = [BuildProgress::Failed, BuildProgress::TimedOut].map(|p| alone(p).count());
+    let failures = alone(BuildProgress::Failed).count();
+    // A limit is reached on any tip alike, and each time costs everybody the whole limit: all tips count.
+    let too_long = |b: &&BuildView| b.members == [first.change] && b.progress == BuildProgress::TimedOut;
+    let timeouts = view.builds.iter().filter(too_long).count();
     if failures + timeouts == 0 {
         return Resolved::Needed(Vec::new());
     }
@@ -69,7 +72,7 @@ fn judge(view: &QueueView<'_>, first: &Item) -> Resolved {
         return bounce(first, blame(view, first.change, proof.build));
     }
     if timeouts >= 2
-        && let Some(proof) = alone(BuildProgress::TimedOut).next_back()
+        && let Some(proof) = view.builds.iter().rfind(too_long)
     {
         return bounce(first, Blame::TimedOut { build: proof.build });
     }

@@ -1,0 +1,1 @@
+[ "$(echo one two three | "$1" words)" = 3 ]
