@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::fuse::Moment;
-use crate::world::{Setup, TestWorld, request};
+use crate::people::request;
+use crate::world::{Setup, TestWorld};
 
 /// A scenario of the matrix.
 #[derive(Clone, Copy)]

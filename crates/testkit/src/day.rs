@@ -9,7 +9,8 @@ use gantry_core::repository::Freeze;
 use crate::boxes::BoxFaults;
 use crate::dice::Dice;
 use crate::fuse::Moment;
-use crate::world::{Setup, TestWorld, request};
+use crate::people::request;
+use crate::world::{Setup, TestWorld};
 
 /// What a day came to.
 #[derive(Debug, Clone, Copy, Default)]

@@ -10,6 +10,7 @@ mod forge;
 mod fuse;
 mod git;
 mod merge;
+mod people;
 mod truth;
 mod world;
 
@@ -18,5 +19,6 @@ pub use dice::Dice;
 pub use forge::FakeForge;
 pub use fuse::{Fuse, Moment};
 pub use git::{Git, Move};
+pub use people::request;
 pub use truth::{Truth, truth_of};
-pub use world::{Setup, TestWorld, request};
+pub use world::{Setup, TestWorld};
