@@ -1,12 +1,12 @@
 //! A lost database, made anew from the refs of a repository. Only ever adds changes that are not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::ChangeId;
 use gantry_core::repository::Repository;
 use gantry_core::time::Timestamp;
-use gantry_store::{Saved, Store};
+use gantry_store::{NewChange, Saved, Store};
 
 use crate::forge::Forge;
 use crate::journal::{CHANGES, Entry, Offer};
@@ -60,45 +60,32 @@ pub fn rebuild<F: Forge>(
     for build in &builds {
         store.restore_build(build)?;
     }
-    let (mut taken, mut waiting) = (0, Vec::new());
+    let mut lost = Vec::new();
     for (id, offer) in offers {
-        if let Some(known) = store.load_change(id)? {
-            if known.repository != repository.id {
-                unreadable.push(format!(
-                    "{id}: another repository has a change of that number; offer it again"
-                ));
-            }
-            continue;
-        }
-        match offer.restore(id, repository.id) {
-            Ok(mut change) => {
-                let after = std::mem::take(&mut change.after);
-                let mut stored = store.insert_change(change)?;
-                // A row begins with its offer; when an ended change ended is in the journal.
-                if let Some(at) = ends.get(&id).filter(|_| stored.state.is_terminal()) {
-                    stored.since = *at;
-                    let saved = store.save_changes(std::slice::from_ref(&stored), &[])?;
-                    debug_assert_eq!(saved, Saved::Saved, "it was stored in this call");
-                    stored.version += 1;
-                }
-                // A prerequisite may have a higher number: all rows are there before one names another.
-                if !after.is_empty() {
-                    waiting.push((stored, after));
-                }
-                taken += 1;
-            }
-            Err(field) => unreadable.push(format!("{id}: its {field} cannot be read")),
+        match store.load_change(id)? {
+            Some(known) if known.repository != repository.id => unreadable.push(format!(
+                "{id}: another repository has a change of that number; offer it again"
+            )),
+            Some(_) => {}
+            None => match offer.restore(id, repository.id) {
+                Ok(change) => lost.push((id, change)),
+                Err(field) => unreadable.push(format!("{id}: its {field} cannot be read")),
+            },
         }
     }
-    for (mut change, after) in waiting {
-        for id in after {
-            // Prerequisites that were lost for good cannot be named by a row.
-            if store.load_change(id)?.is_some() {
-                change.after.push(id);
-            }
+    let taken = lost.len();
+    for (id, mut change) in prerequisites_first(lost) {
+        // Prerequisites that were lost for good cannot be named by a row.
+        change
+            .after
+            .retain(|after| matches!(store.load_change(*after), Ok(Some(_))));
+        let mut stored = store.insert_change(change)?;
+        // A row begins with its offer; when an ended change ended is in the journal.
+        if let Some(at) = ends.get(&id).filter(|_| stored.state.is_terminal()) {
+            stored.since = *at;
+            let saved = store.save_changes(&[stored], &[])?;
+            debug_assert_eq!(saved, Saved::Saved, "it was stored in this call");
         }
-        let saved = store.save_changes(&[change], &[])?;
-        debug_assert_eq!(saved, Saved::Saved, "it was stored in this call");
     }
     if taken > 0 || !unreadable.is_empty() {
         let fact = Fact {
@@ -116,4 +103,29 @@ pub fn rebuild<F: Forge>(
         store.save_repository(repository, &[fact])?;
     }
     Ok(taken)
+}
+
+/// Puts every change behind those it waits for, which may have higher numbers: each row is whole when it is written,
+/// so that a death in between leaves nothing half taken over.
+fn prerequisites_first(mut left: Vec<(ChangeId, NewChange)>) -> Vec<(ChangeId, NewChange)> {
+    let mut ordered = Vec::with_capacity(left.len());
+    let mut waiting: BTreeSet<ChangeId> = left.iter().map(|(id, _)| *id).collect();
+    while !left.is_empty() {
+        let before = left.len();
+        let mut blocked = Vec::new();
+        for (id, change) in left {
+            if change.after.iter().any(|after| waiting.contains(after)) {
+                blocked.push((id, change));
+            } else {
+                waiting.remove(&id);
+                ordered.push((id, change));
+            }
+        }
+        left = blocked;
+        // A circle was refused when it was offered; should refs hold one all the same, it is broken here.
+        if left.len() == before {
+            waiting.clear();
+        }
+    }
+    ordered
 }

@@ -37,7 +37,7 @@ pub struct Point {
 }
 
 /// Every scenario.
-pub const SCENARIOS: [Scenario; 8] = [
+pub const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "a batch lands",
         play: batch_lands,
@@ -69,6 +69,10 @@ pub const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "a branch moves and another goes",
         play: branches_move,
+    },
+    Scenario {
+        name: "a lost database is rebuilt",
+        play: rebuilt,
     },
 ];
 
@@ -135,6 +139,14 @@ fn branches_move(world: &mut TestWorld) {
     world.branch_on("a", "a", &["a=2"]);
     world.look();
     world.delete_branch("b");
+}
+
+fn rebuilt(world: &mut TestWorld) {
+    let first = world.offer("a", "a=1");
+    world.offer_with("b", "b=1", |offer| offer.after = vec![first]);
+    world.offer("broken", "bad/x=1");
+    world.run_for(Duration::from_secs(400));
+    world.lose_database();
 }
 
 fn setup(seed: u64) -> Setup {

@@ -115,12 +115,7 @@ impl TestWorld {
         git.borrow_mut().set_ref(TARGET, Some(root));
         let yard = Rc::new(RefCell::new(Yard::new(setup.check, setup.spread, setup.seed)));
         let fuse = Rc::new(Fuse::default());
-        let mut store = Store::in_memory().expect("a database in memory");
-        let main = BranchName::parse("main").expect("a name");
-        store
-            .insert_repository("virtual", "/virtual", &main, false)
-            .expect("a repository");
-        let factory = wire(store, &git, &yard, &fuse);
+        let factory = wire(empty_store(), &git, &yard, &fuse);
         let mut world = Self {
             setup,
             now: Timestamp::from_millis(0),
@@ -410,14 +405,23 @@ impl TestWorld {
         Ok(store)
     }
 
-    /// The database is lost with the process; another is made from the refs.
+    /// The database is lost with the process; the line makes another from the refs when it first looks.
     pub fn lose_database(&mut self) {
-        let store = self.rebuilt().expect("a database in memory");
-        *self.factory.parts().0 = store;
+        *self.factory.parts().0 = empty_store();
         self.rules.database_lost();
         self.restart();
         self.look();
     }
+}
+
+/// A database that knows the repository and nothing of it.
+fn empty_store() -> Store {
+    let mut store = Store::in_memory().expect("a database in memory");
+    let main = BranchName::parse("main").expect("a name");
+    store
+        .insert_repository("virtual", "/virtual", &main, false)
+        .expect("a repository");
+    store
 }
 
 fn wire(store: Store, git: &Rc<RefCell<Git>>, yard: &Rc<RefCell<Yard>>, fuse: &Rc<Fuse>) -> Virtual {

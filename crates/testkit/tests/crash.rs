@@ -59,3 +59,8 @@ fn a_death_while_a_verdict_is_taken_over_changes_nothing() {
 fn a_death_while_branches_move_and_go_changes_nothing() {
     check("a branch moves and another goes");
 }
+
+#[test]
+fn a_death_while_a_lost_database_is_rebuilt_loses_no_change() {
+    check("a lost database is rebuilt");
+}

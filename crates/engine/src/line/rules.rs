@@ -28,7 +28,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         }
         let mut facts = Vec::new();
         match self.repository.known_tip {
-            None => self.begin_journal(scene)?,
+            None => {
+                // Seen for the first time by this database: what the refs tell of was lost, or a death cut taking it
+                // over short.
+                crate::rebuild::rebuild(store, &self.repository, &mut self.forge, scene.now)?;
+                self.begin_journal(scene)?;
+            }
             Some(before) if !self.is_ours(store, scene.tip)? => {
                 facts.push(self.fact(
                     FactKind::TargetPushed,
