@@ -77,6 +77,22 @@ fn a_flaky_control_run_does_not_stop_the_line_for_ever() {
         world.run_until_settled(400);
         assert!(matches!(world.state(bad), ChangeState::Bounced(_)), "seed {seed}");
         assert!(!world.state(good).is_pending(), "seed {seed}");
+        // The last control counts: after one that passed there is no other on the same tip.
+        let all = builds(&world);
+        let controls: Vec<&Build> = all
+            .iter()
+            .filter(|b| b.order.purpose == Purpose::Control)
+            .collect();
+        for pair in controls.windows(2) {
+            let same = pair[0].order.base == pair[1].order.base;
+            let passed = pair[0].state == BuildState::Ended(Ending::Passed);
+            assert!(
+                !(same && passed),
+                "seed {seed}: {} after {}",
+                pair[1].id,
+                pair[0].id
+            );
+        }
     }
 }
 

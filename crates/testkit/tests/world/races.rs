@@ -271,6 +271,9 @@ fn a_released_change_that_still_conflicts_bounces_again() {
         .ask(|factory, now| factory.release(change, now))
         .expect("it was bounced");
     assert!(conflict(&world.state(change)), "{:?}", world.state(change));
+    let facts = world.store().load_facts_of(change, 100).expect("readable facts");
+    let last = facts.last().map(|recorded| recorded.fact.text.as_str());
+    assert_eq!(last, Some("it conflicts with main in slot"));
 }
 
 #[test]
