@@ -71,8 +71,8 @@ fn a_flaky_control_run_does_not_stop_the_line_for_ever() {
     for seed in 0..40 {
         let mut world = serial(seed);
         world.push("flaky/base=400");
-        let good = world.offer("a", "a=1");
         let bad = world.offer("bad", "bad/x=1");
+        let good = world.offer("a", "a=1");
         world.rules_know_of_flakes();
         world.run_until_settled(400);
         assert!(matches!(world.state(bad), ChangeState::Bounced(_)), "seed {seed}");
