@@ -58,6 +58,9 @@ pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 pub const TRACE_LANDINGS_MAX: usize = 256;
 /// How often boxes of one tree may be killed from inside or flood their log before that counts as a failed check.
 pub const SAME_TREE_TROUBLE_MAX: usize = 3;
+/// How old a pass of the target's own tree may be to speak for the host when a change fails; an older one is made anew
+/// by a control run before anybody is bounced.
+pub const CONTROL_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Rounds of planning in one reconciliation; more wait for the next one, which follows at once.
 pub const PLAN_ROUNDS_MAX: usize = 1_000;
 /// The most bytes of `.gantry.toml` that are read; a larger one is refused.

@@ -93,6 +93,9 @@ pub enum AskError {
     /// A prerequisite ended without landing.
     #[error("{0} ended without landing, so nothing can land after it")]
     AfterEnded(ChangeId),
+    /// A prerequisite is another repository's.
+    #[error("{0} is a change of another repository: nothing here can wait for it")]
+    AfterElsewhere(ChangeId),
     /// The prerequisites make a circle.
     #[error(transparent)]
     Cycle(#[from] Cycle),
@@ -237,7 +240,7 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
         let known = alive
             .iter()
             .find(|c| c.branch == request.branch && c.source == request.source);
-        check_after(store, &alive, known.map(|change| change.id), &request)?;
+        check_after(store, repository, &alive, known.map(|change| change.id), &request)?;
         let (subject, author) = line.forge().subject_and_author(head)?;
         if let Some(known) = known {
             return renew(line, store, known.clone(), head, &request, now);
@@ -338,6 +341,11 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
     /// Errors: [`AskError::Store`].
     pub fn freeze(&mut self, at: usize, freeze: Freeze) -> Result<(), AskError> {
         let line = &mut self.lines[at];
+        let freeze = Freeze {
+            author: one_line(&freeze.author, TITLE_CHARS_MAX),
+            reason: one_line(&freeze.reason, REASON_CHARS_MAX),
+            ..freeze
+        };
         let what = freeze.below.map_or("everything".to_owned(), |below| {
             format!("what is below {}", below.as_str())
         });
@@ -395,7 +403,10 @@ impl<F: Forge, B: Boxes> Factory<F, B> {
     ) -> Result<Change, AskError> {
         let mut change = self.change(id)?;
         if event == ChangeEvent::Release
-            && matches!(change.state, ChangeState::Held(HoldReason::SilentRevert { .. }))
+            && matches!(
+                change.state,
+                ChangeState::Held(HoldReason::SilentRevert { .. } | HoldReason::ByHand { .. })
+            )
         {
             change.waived = Some(change.head);
         }
@@ -493,12 +504,16 @@ fn find_head<F: Forge, B: Boxes>(
 /// Refuses prerequisites that do not exist, have ended without landing, or make a circle.
 fn check_after(
     store: &Store,
+    repository: RepositoryId,
     alive: &[Change],
     known: Option<ChangeId>,
     request: &OfferRequest,
 ) -> Result<(), AskError> {
     for id in &request.after {
         let prerequisite = store.load_change(*id)?.ok_or(AskError::NoChange(*id))?;
+        if prerequisite.repository != repository {
+            return Err(AskError::AfterElsewhere(*id));
+        }
         if matches!(
             prerequisite.state,
             ChangeState::Cancelled(_) | ChangeState::Bounced(_)

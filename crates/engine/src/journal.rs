@@ -158,6 +158,17 @@ impl Verdict {
         })
     }
 
+    /// Says whether it is about this very build: the number, and what was tested by which checks.
+    #[must_use]
+    pub fn is_of(&self, build: &Build) -> bool {
+        let order = &build.order;
+        self.build == build.id.number()
+            && self.candidate == order.candidate.to_string()
+            && self.tree == order.tree.to_string()
+            && self.gate == order.gate
+            && self.sandbox == order.sandbox
+    }
+
     /// Returns the tested commit and its tree; `None` if the text was tampered with.
     #[must_use]
     pub fn tested(&self) -> Option<(CommitId, TreeId)> {

@@ -49,7 +49,14 @@ pub fn rebuild<F: Forge>(
         else {
             continue;
         };
-        match serde_json::from_str::<Offer>(&forge.read_note(note)?) {
+        let text = match forge.read_note(note) {
+            Ok(text) => text,
+            Err(error) => {
+                unreadable.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        match serde_json::from_str::<Offer>(&text) {
             // An ending in the journal outranks the ref of a living change: taking that away was cut short.
             Ok(offer) => {
                 offers.entry(id).or_insert(offer);

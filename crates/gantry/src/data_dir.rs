@@ -68,8 +68,13 @@ impl DataDir {
     ///
     /// Errors: what the system said, with the path.
     pub fn create(&self) -> anyhow::Result<()> {
+        let was_there = self.root.exists();
         for folder in [self.root.clone(), self.repositories(), self.boxes(), self.logs()] {
             std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        // A folder somebody made before is theirs to open or close; what is secret in it is closed by itself.
+        if was_there {
+            return Ok(());
         }
         std::fs::set_permissions(&self.root, std::fs::Permissions::from_mode(0o700))
             .with_context(|| format!("cannot close {} to others", self.root.display()))

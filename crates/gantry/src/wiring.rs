@@ -110,6 +110,17 @@ impl Wiring {
         if let Some(found) = known.iter().find(|repository| wanted.is_same(repository)) {
             return Ok(found.clone());
         }
+        if let Some(other) = known
+            .iter()
+            .find(|repository| Path::new(&repository.path) == wanted.path)
+        {
+            bail!(
+                "{} of this repository is protected already (as {:?}), and one repository has one target here; for a second \
+                 one use another data directory and a clone",
+                other.target,
+                other.name
+            );
+        }
         if known.iter().any(|repository| repository.name == wanted.name) {
             bail!(
                 "a repository named {:?} is there already; give another with --name",

@@ -46,6 +46,7 @@ impl GitRepository {
             .inner
             .write_buf(gix::objs::Kind::Commit, bytes.as_bytes())
             .map_err(|source| self.storage("write a note".to_owned(), source))?;
+        self.flush_object(id)?;
         Ok(commit_id(id))
     }
 
@@ -116,6 +117,27 @@ impl GitRepository {
         let mut parents = parts.parents.into_iter().map(commit_id);
         let parents = parents.next().map(|first| (first, parents.next()));
         Ok((text, parents))
+    }
+
+    /// Puts a loose object on the disk: a ref must never name one that a power loss takes away.
+    fn flush_object(&self, id: ObjectId) -> Result<(), GitError> {
+        let name = id.to_string();
+        let path = self
+            .inner
+            .common_dir()
+            .join("objects")
+            .join(&name[..2])
+            .join(&name[2..]);
+        let flushed = std::fs::File::open(&path).and_then(|file| file.sync_all());
+        match flushed {
+            // It is in a pack: it was there before.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.storage(
+                "write a note to the disk".to_owned(),
+                gix::Error::from_error(error),
+            )),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Writes the empty tree: Git itself knows it without, other readers may not.

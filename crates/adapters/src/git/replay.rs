@@ -139,7 +139,10 @@ impl GitRepository {
         member: &Member,
         known: &[ObjectId],
     ) -> Result<Merged<Onto>, GitError> {
+        let start = onto;
+        let mut has_merge = false;
         for (id, parts) in self.commits_left(&mut learnt.ancestry, object_id(member.head), known)? {
+            has_merge |= parts.parents.len() > 1;
             let parent = match parts.parents.as_slice() {
                 [] => ObjectId::empty_tree(gix::hash::Kind::Sha1),
                 [parent] if *parent == onto.commit => {
@@ -162,7 +165,15 @@ impl GitRepository {
             let commit = self.write_commit(tree, &[onto.commit], &parts, member)?;
             onto = Onto { commit, tree };
         }
-        Ok(Merged::Clean(onto))
+        if !has_merge {
+            return Ok(Merged::Clean(onto));
+        }
+        // What was edited in a merge commit itself is in no commit that was picked: then all of it lands as one commit.
+        match self.join(learnt, start, member, known, Method::Squash)? {
+            Merged::Clean(joined) if joined.tree != onto.tree => Ok(Merged::Clean(joined)),
+            Merged::Clean(_) => Ok(Merged::Clean(onto)),
+            conflict @ Merged::Conflict(_) => Ok(conflict),
+        }
     }
 
     fn join(

@@ -148,7 +148,7 @@ impl GitRepository {
 }
 
 /// How many bytes of decoded objects are kept: enough for the trees of a large repository's hot directories.
-pub(super) const OBJECT_CACHE_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const OBJECT_CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The parts of a commit, its bytes as they are stored.
 pub(super) struct Parts {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gantry_adapters::git::{Member, Replay, Swap};
 use gantry_core::event::FactKind;
 use gantry_core::id::{BuildId, ChangeId, CommitId};
-use gantry_core::limits::BROKEN_BASE_RETRY_WAIT;
+use gantry_core::limits::{BROKEN_BASE_RETRY_WAIT, CONTROL_AGE_MAX};
 use gantry_core::queue::build::{Build, BuildEvent, BuildMember, BuildOrder, BuildState, Ending, Trouble};
 use gantry_core::queue::change::{BounceReason, Change, ChangeEvent, ChangeState};
 use gantry_core::queue::planner::{
@@ -54,9 +54,14 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let slots = self.slots().saturating_sub(hidden);
         let learnt = self.learn(store)?;
         let tree = self.forge.tree_of(scene.tip)?;
-        let passed = store
-            .find_passed(self.repository.id, tree, digest, &sandbox)?
-            .is_some();
+        let passed = match store.find_passed(self.repository.id, tree, digest, &sandbox)? {
+            // The host changes under the same tree: an old pass says little about today's failure.
+            Some(id) => store
+                .load_build(id)?
+                .and_then(|build| build.ended_at)
+                .is_some_and(|at| scene.now.since(at) <= CONTROL_AGE_MAX.max(2 * learnt.check_time.median)),
+            None => false,
+        };
         // The last word of the controls counts: one that passes after a flake makes the tip green again.
         let last_control = builds
             .iter()
@@ -96,6 +101,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             store.save_repository(&self.repository, &[fact])?;
         }
         let mut steps = plan(&view);
+        if steps.iter().any(|step| matches!(step, Step::Start { .. })) && self.end_traces(store, scene)? {
+            return Ok(true);
+        }
         if slots == 0 {
             steps.retain(|step| !matches!(step, Step::Start { .. }));
         }
@@ -113,6 +121,20 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         } else {
             Ok(false)
         }
+    }
+
+    /// Ends traces: something else wants a slot. Returns whether there was one.
+    fn end_traces(&mut self, store: &mut Store, scene: &Scene) -> Result<bool, LineError> {
+        let traces = scene.builds.iter().filter(|build| {
+            build.order.purpose == Purpose::Trace && !matches!(build.state, BuildState::Ended(_))
+        });
+        let mut ended = false;
+        for trace in traces {
+            self.boxes.cancel(trace.id);
+            self.end_build(store, &mut trace.clone(), BuildEvent::Cancel, scene.now)?;
+            ended = true;
+        }
+        Ok(ended)
     }
 
     fn perform(
@@ -277,6 +299,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         };
         let last = steps.last();
         let candidate = last.map_or(scene.tip, |step| step.commit);
+        if self.hold_for_its_gate(store, scene, &changes, candidate)? {
+            return Ok(true);
+        }
         let tree = match last {
             Some(step) => step.tree,
             None => self.forge.tree_of(scene.tip)?,
@@ -450,8 +475,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 found.push((part.change, (part.head, super::chain(&trouble))));
             }
         }
-        // All of them at once: the repository is in trouble, not a change. One alone: it is the change's.
-        if found.is_empty() || (parts.len() > 1 && found.len() == parts.len()) {
+        // All of them at once: if the target cannot be read either, the repository is in trouble and not a change.
+        let all = parts.len() > 1 && found.len() == parts.len();
+        if found.is_empty() || (all && self.forge.tree_of(scene.tip).is_err()) {
             return Err(error.into());
         }
         self.memory.troubled.extend(found);
@@ -464,6 +490,9 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         let Some(build) = scene.builds.iter().find(|build| build.id == id) else {
             return Ok(());
         };
+        if self.hold_late_reverts(store, scene, build)? {
+            return Ok(());
+        }
         self.ensure_journaled(build)?;
         let mut moved = Vec::new();
         for member in &build.order.members {
@@ -489,7 +518,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         self.forge
             .read_journal(&mut |text| match serde_json::from_str(text) {
                 Ok(Entry::Verdict(verdict)) => {
-                    found |= verdict.build == number && verdict.ending == "passed";
+                    found |= verdict.is_of(build) && verdict.ending == "passed";
                     // Verdicts come in nearly the order of their builds; far below there is nothing to find.
                     !found && verdict.build + 1_000 > number
                 }
@@ -599,12 +628,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             facts.push(fact);
             moved.push(next);
         }
-        let wrote = self.save(store, &moved, &facts)?;
+        // Before the record: a death in between repeats it. Twice is the same as once.
         for notice in self.forge.bring_along(from, build.order.candidate) {
             let fact = self.fact(FactKind::WorkTree, scene.now, notice);
             store.save_repository(&self.repository, &[fact])?;
         }
-        Ok(wrote)
+        self.save(store, &moved, &facts)
     }
 
     fn bounce(

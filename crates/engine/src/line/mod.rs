@@ -116,6 +116,17 @@ pub(crate) struct Memory {
     learnt_at: Option<u64>,
 }
 
+impl Memory {
+    /// Drops what is known of heads that are not open any more.
+    fn forget_all_but(&mut self, heads: &HashSet<CommitId>) {
+        self.conflicts
+            .retain(|(a, b)| heads.contains(a) && heads.contains(b));
+        self.examined.retain(|head| heads.contains(head));
+        self.traced.retain(|head| heads.contains(head));
+        self.stack_of.retain(|(_, above), _| heads.contains(above));
+    }
+}
+
 /// A repository with its forge and boxes.
 #[derive(Debug)]
 pub struct Line<F, B> {

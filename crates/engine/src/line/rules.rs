@@ -7,7 +7,7 @@ use gantry_adapters::git::{FileAt, Method, Replay};
 use gantry_core::event::FactKind;
 use gantry_core::id::{ChangeId, CommitId};
 use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES, LOOK_AGAIN_INTERVAL};
-use gantry_core::queue::build::{BuildEvent, BuildState, Ending, Trouble};
+use gantry_core::queue::build::{Build, BuildEvent, BuildState, Ending, Trouble};
 use gantry_core::queue::change::{
     BounceReason, CancelReason, Change, ChangeEvent, ChangeState, HoldReason, Source,
 };
@@ -18,7 +18,7 @@ use super::{GateFound, Line, LineError, Obstacle};
 use crate::boxes::Boxes;
 use crate::forge::{Forge, OpenHead, Standing};
 use crate::gate::{EXAMPLE, GATE_FILE, GATE_PATHS, Gate};
-use crate::journal::{CANDIDATES, CHANGES, Entry, Offer};
+use crate::journal::{CANDIDATES, CHANGES, Entry, Offer, Verdict};
 
 impl<F: Forge, B: Boxes> Line<F, B> {
     /// Notices that the target moved, and by whom.
@@ -118,21 +118,23 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             .collect();
         if !lost.is_empty() {
             let oldest = lost[0].id.number();
-            let mut verdicts = std::collections::HashMap::new();
+            let mut verdicts: Vec<Verdict> = Vec::new();
             self.forge
                 .read_journal(&mut |text| match serde_json::from_str(text) {
                     Ok(Entry::Verdict(verdict)) => {
                         let go_on = verdict.build >= oldest;
-                        verdicts.insert(verdict.build, verdict.ending);
+                        verdicts.push(verdict);
                         go_on
                     }
                     Ok(_) | Err(_) => true,
                 })?;
             for mut build in lost {
-                if verdicts.contains_key(&build.id.number()) {
+                // A number alone proves nothing: a database that was put back hands it out a second time.
+                let verdict = verdicts.iter().find(|verdict| verdict.is_of(&build));
+                if verdict.is_some() {
                     self.memory.journaled.insert(build.id);
                 }
-                let event = match verdicts.get(&build.id.number()).map(String::as_str) {
+                let event = match verdict.map(|verdict| verdict.ending.as_str()) {
                     Some("passed") => BuildEvent::Pass,
                     Some("failed") => BuildEvent::Fail,
                     Some("timed_out") => BuildEvent::TimeOut,
@@ -345,6 +347,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             }
             moved.push(next);
         }
+        let heads: std::collections::HashSet<CommitId> = open.iter().map(|head| head.head).collect();
+        self.memory.forget_all_but(&heads);
         self.memory.verdicts = verdicts.into_iter().map(|v| (v.change, v)).collect();
         let wrote = self.save(store, &moved, &facts)?;
         if !wrote {
@@ -396,6 +400,65 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             }
         }
         self.save(store, &moved, &facts)
+    }
+
+    /// Looks once more at what is about to land: the target may have taken back, since the head was examined, what the
+    /// change would bring again. Returns whether one was held.
+    pub(super) fn hold_late_reverts(
+        &mut self,
+        store: &mut Store,
+        scene: &Scene,
+        build: &Build,
+    ) -> Result<bool, LineError> {
+        let (mut moved, mut facts) = (Vec::new(), Vec::new());
+        for member in &build.order.members {
+            let Some(change) = scene.change(member.change).filter(|c| c.waived != Some(c.head)) else {
+                continue;
+            };
+            if let Some(revert) = self.forge.silent_revert(scene.tip, change.head)? {
+                let mut next = change.clone();
+                let undoes = revert.undoes;
+                next.take(ChangeEvent::Hold(HoldReason::SilentRevert { undoes }), scene.now)?;
+                let text = format!(
+                    "it would bring back an older version of {} and undo {}",
+                    revert.path,
+                    undoes.short()
+                );
+                facts.push(self.fact_of(change, FactKind::ChangeHeld, scene.now, text));
+                moved.push(next);
+            }
+        }
+        self.save(store, &moved, &facts)
+    }
+
+    /// Holds a change whose own gate cannot be used: once it landed, nothing else could. A person may let it pass.
+    pub(super) fn hold_for_its_gate(
+        &mut self,
+        store: &mut Store,
+        scene: &Scene,
+        changes: &[&Change],
+        candidate: CommitId,
+    ) -> Result<bool, LineError> {
+        let [change] = changes else {
+            return Ok(false);
+        };
+        if change.waived == Some(change.head) || !self.touches_gate(change.id) {
+            return Ok(false);
+        }
+        let GateFound::Unusable(why) = self.read_gate(candidate)? else {
+            return Ok(false);
+        };
+        let text = format!(
+            "with it the gate could not be used, and nothing else could land: {}",
+            why.text
+        );
+        let mut next = (*change).clone();
+        next.take(
+            ChangeEvent::Hold(HoldReason::ByHand { text: text.clone() }),
+            scene.now,
+        )?;
+        let fact = self.fact_of(change, FactKind::ChangeHeld, scene.now, text);
+        self.save(store, &[next], &[fact])
     }
 
     /// Holds what was offered after a change that ended without landing, and lets it go when that one is back.
@@ -505,6 +568,12 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         {
             return Ok(found.clone());
         }
+        let found = self.read_gate(tip)?;
+        self.memory.gate = Some((tip, found.clone()));
+        Ok(found)
+    }
+
+    fn read_gate(&mut self, at: CommitId) -> Result<GateFound, LineError> {
         let unusable = |code, text: String| {
             GateFound::Unusable(Obstacle {
                 code,
@@ -516,7 +585,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 retry_at: None,
             })
         };
-        let found = match self.forge.gate_file(tip)? {
+        Ok(match self.forge.gate_file(at)? {
             FileAt::Missing => unusable(
                 "no_gate",
                 format!(
@@ -530,9 +599,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 Ok(gate) => GateFound::Ready { gate, digest: id },
                 Err(error) => unusable("bad_gate", error.to_string()),
             },
-        };
-        self.memory.gate = Some((tip, found.clone()));
-        Ok(found)
+        })
     }
 
     /// True if the change decides what is tested: it is tested and lands alone.

@@ -55,6 +55,7 @@ impl From<AskError> for Refusal {
             }
             AskError::HeadMoved { .. }
             | AskError::AfterEnded(_)
+            | AskError::AfterElsewhere(_)
             | AskError::Cycle(_)
             | AskError::NotNow { .. }
             | AskError::NotFrozen(_)

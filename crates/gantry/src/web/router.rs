@@ -40,8 +40,7 @@ pub fn router(app: App, guarded: bool) -> Router {
             get(async || Json(json!({"gantry": env!("CARGO_PKG_VERSION")}))),
         )
         .route("/v1/status", get(status))
-        .route("/v1/stop", post(stop))
-        .route("/v1/repositories", get(repositories).post(add_repository))
+        .route("/v1/repositories", get(repositories))
         .route("/v1/changes", get(changes).post(offer))
         .route("/v1/changes/{id}", get(show_change))
         .route("/v1/changes/{id}/{step}", post(step_change))
@@ -54,9 +53,11 @@ pub fn router(app: App, guarded: bool) -> Router {
         .route("/v1/dock", get(dock::dock))
         .route("/v1/events", get(events));
     let api = if guarded {
+        // Stopping the daemon and reading other repositories of the host is for whoever may open the local socket.
         api.layer(middleware::from_fn_with_state(app.clone(), check_token))
     } else {
-        api
+        api.route("/v1/stop", post(stop))
+            .route("/v1/repositories", post(add_repository))
     };
     api.route("/git/{*path}", any(git_http::serve)).with_state(app)
 }
