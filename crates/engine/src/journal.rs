@@ -289,3 +289,53 @@ impl Offer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(number: u64, fill: u8) -> Build {
+        let commit = CommitId::from_bytes([fill; 20]);
+        Build {
+            id: BuildId::new(number),
+            order: BuildOrder {
+                repository: RepositoryId::new(1),
+                base: commit,
+                members: Vec::new(),
+                candidate: commit,
+                tree: TreeId::from_bytes([fill; 20]),
+                gate: "gate".into(),
+                sandbox: "native:host".into(),
+                purpose: Purpose::Land,
+                reuses: None,
+                prepared_at: Timestamp::from_millis(1),
+            },
+            state: BuildState::Ended(Ending::Passed),
+            started_at: None,
+            ended_at: None,
+            counts: true,
+            checks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_of_the_build_that_tested_the_same_thing_and_not_of_one_with_its_number() {
+        let verdict = Verdict::of(&build(7, 1), "passed", 5);
+        assert!(verdict.is_of(&build(7, 1)));
+        assert!(
+            !verdict.is_of(&build(7, 2)),
+            "another candidate was given the number again"
+        );
+        assert!(!verdict.is_of(&build(8, 1)));
+        let mut other_gate = build(7, 1);
+        other_gate.order.gate = "another".into();
+        assert!(!verdict.is_of(&other_gate));
+    }
+
+    #[test]
+    fn a_verdict_reads_back_as_it_was_written() {
+        let entry = Entry::Verdict(Verdict::of(&build(7, 1), "passed", 5));
+        let text = serde_json::to_string(&entry).expect("plain values");
+        assert_eq!(serde_json::from_str::<Entry>(&text).expect("it reads"), entry);
+    }
+}

@@ -476,3 +476,31 @@ fn a_change_stacked_on_one_that_landed_under_another_name_brings_only_its_own() 
         }
     }
 }
+
+#[test]
+fn an_edit_made_in_a_merge_commit_lands_with_its_branch() {
+    let scratch = Scratch::new();
+    scratch.branch("side", "main");
+    scratch.write("side.txt", "s\n");
+    scratch.commit("side");
+    scratch.branch("one", "main");
+    scratch.write("one.txt", "1\n");
+    scratch.commit("one");
+    scratch.git(&["merge", "--quiet", "--no-ff", "--no-commit", "side"]);
+    scratch.write("one.txt", "1 with side\n");
+    let head = scratch.commit("merge and mend");
+    let base = scratch.advance_main("b.txt", "b\n");
+    let wanted = scratch.git(&["merge-tree", "--write-tree", "main", "one"]);
+    let steps = made(
+        scratch
+            .open()
+            .replay(base, &[member(1, head)], Method::Rebase)
+            .expect("no trouble"),
+    );
+    assert_eq!(steps[0].tree.to_string(), wanted);
+    assert_eq!(
+        scratch.show(steps[0].commit, "%P"),
+        base.to_string(),
+        "it stays linear"
+    );
+}

@@ -368,3 +368,18 @@ fn a_lost_database_comes_back_from_the_refs_and_the_line_goes_on() {
         assert_eq!(bounced, 1);
     }
 }
+
+#[test]
+fn a_change_whose_gate_cannot_be_used_is_held_and_lands_only_if_a_person_lets_it() {
+    let mut world = TestWorld::new(Setup::default());
+    let broken = world.offer("gate", "-.gantry.toml");
+    let other = world.offer("b", "b=1");
+    world.run_until_settled(50);
+    assert_eq!(world.landed(), ["b"], "{:?}", world.state(broken));
+    assert!(world.landed_by_build(other));
+    assert!(
+        matches!(world.state(broken), ChangeState::Held(_)),
+        "{:?}",
+        world.state(broken)
+    );
+}
