@@ -8,8 +8,8 @@ pub const BATCH_CHANGES_MAX: usize = 64;
 pub const OPEN_CHANGES_MAX: usize = 20_000;
 /// How many builds may run at once in one repository, whatever is asked for.
 pub const SLOTS_MAX: usize = 256;
-/// How often a build that gave no verdict (interrupted, no disk, could not start) is started again before the
-/// line stops with the reason and waits for a person or for room.
+/// How often the wait doubles for a build that gave no verdict (no disk, could not start); from then on it is tried
+/// again every [`BUILD_RETRY_WAIT_MAX`], and the reason is shown meanwhile.
 pub const BUILD_TRIES_MAX: u32 = 5;
 /// Wait before the first new try of a build without a verdict; doubled for each further try.
 pub const BUILD_RETRY_WAIT: Duration = Duration::from_secs(2);

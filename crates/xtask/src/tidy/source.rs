@@ -21,10 +21,6 @@ const LONG: &[(&str, &str)] = &[
         "crates/engine/src/line/rules.rs",
         "the rules that look before planning, each a function",
     ),
-    (
-        "crates/gantry/src/web/router.rs",
-        "every route with its handler, each a few lines",
-    ),
 ];
 
 /// Tests that wait a moment, and why a condition would not do.
