@@ -104,6 +104,8 @@ pub(crate) struct Memory {
     recovered: bool,
     tries: u32,
     retry_at: Option<Timestamp>,
+    /// The end of the last wait that was decided.
+    backed_off_until: Option<Timestamp>,
     obstacle: Option<Obstacle>,
     /// Boxes give no verdict for now; gone with the next verdict.
     host: Option<Obstacle>,
@@ -287,9 +289,15 @@ impl<F: Forge, B: Boxes> Line<F, B> {
 
     /// Waits longer with each failure in a row.
     fn back_off(&mut self, now: Timestamp) -> Timestamp {
-        self.memory.tries = self.memory.tries.saturating_add(1);
-        let wait = plan_retry(self.memory.tries).unwrap_or(BUILD_RETRY_WAIT_MAX);
-        let at = now + wait;
+        let at = match self.memory.backed_off_until {
+            // One full disk fails many things at once: all of them together are one try.
+            Some(until) if until > now => until,
+            Some(_) | None => {
+                self.memory.tries = self.memory.tries.saturating_add(1);
+                now + plan_retry(self.memory.tries).unwrap_or(BUILD_RETRY_WAIT_MAX)
+            }
+        };
+        self.memory.backed_off_until = Some(at);
         self.memory.retry_at = Some(at);
         at
     }
