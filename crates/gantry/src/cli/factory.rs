@@ -36,7 +36,7 @@ pub struct Init {
     /// Its name in this factory [default: the folder's name]
     #[arg(long)]
     name: Option<String>,
-    /// Make a bare repository of gantry's own from it, that takes offers by push to refs/for/<target>/<topic>
+    /// Make a bare repository of gantry's own from it, that takes offers by push to refs/for/TARGET/TOPIC
     #[arg(long)]
     serve: bool,
 }
