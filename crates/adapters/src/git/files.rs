@@ -93,16 +93,23 @@ impl GitRepository {
     ///
     /// Shape: sorted by name; symbolic refs are left out. Errors: [`GitError::Ref`].
     pub fn refs_under(&self, prefix: &str) -> Result<Vec<(String, CommitId)>, GitError> {
+        self.list_refs(prefix, false)
+    }
+
+    /// Lists refs; one that cannot be read is an error, or left out if `leave_out` says so.
+    fn list_refs(&self, prefix: &str, leave_out: bool) -> Result<Vec<(String, CommitId)>, GitError> {
         let trouble = |source| self.ref_trouble(prefix, source);
         let platform = self.inner.references().map_err(trouble)?;
         let mut found = Vec::new();
         for reference in platform.prefixed(prefix).map_err(trouble)? {
-            let reference = reference.map_err(|source| {
-                self.ref_trouble(
-                    prefix,
-                    gix::Error::from_error(std::io::Error::other(source.to_string())),
-                )
-            })?;
+            let reference = match reference {
+                Ok(reference) => reference,
+                Err(_) if leave_out => continue,
+                Err(source) => {
+                    let source = gix::Error::from_error(std::io::Error::other(source.to_string()));
+                    return Err(self.ref_trouble(prefix, source));
+                }
+            };
             let Ok(name) = std::str::from_utf8(reference.name().as_bstr()) else {
                 continue;
             };
@@ -114,11 +121,12 @@ impl GitRepository {
         Ok(found)
     }
 
-    /// Lists the branches whose names gantry can hold.
+    /// Lists the branches whose names gantry can hold and whose refs can be read.
     ///
-    /// Errors: [`GitError::Ref`].
+    /// Shape: a branch that is left out may be there all the same: ask for it by [`GitRepository::refs_under`] before
+    /// calling it gone. Errors: [`GitError::Ref`].
     pub fn branches(&self) -> Result<Vec<(BranchName, CommitId)>, GitError> {
-        let refs = self.refs_under("refs/heads/")?;
+        let refs = self.list_refs("refs/heads/", true)?;
         Ok(refs
             .into_iter()
             .filter_map(|(name, head)| BranchName::parse(&name).ok().map(|branch| (branch, head)))

@@ -504,3 +504,15 @@ fn an_edit_made_in_a_merge_commit_lands_with_its_branch() {
         "it stays linear"
     );
 }
+
+#[test]
+fn one_broken_ref_hides_no_other_branch_and_is_not_taken_for_a_deleted_one() {
+    let scratch = Scratch::new();
+    scratch.branch("one", "main");
+    scratch.write(".git/refs/heads/broken", "");
+    let repository = scratch.open();
+    let branches = repository.branches().expect("the others are listed");
+    let names: Vec<&str> = branches.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["main", "one"]);
+    assert!(repository.refs_under("refs/heads/broken").is_err());
+}

@@ -253,6 +253,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     let text = format!("{} moved to {}", change.branch, head.short());
                     facts.push(self.fact_of(change, FactKind::ChangeHeadMoved, scene.now, text));
                 }
+                // A ref that cannot be read is not a deleted branch: one broken file must neither cancel nor stop anything.
+                None if !self.is_gone(&change.branch) => continue,
                 None => match self.is_on_target(change.head, scene.tip) {
                     // A branch that was merged and deleted has landed: it is not cancelled. The merge
                     // may be newer than the tip this round began with.
@@ -273,6 +275,13 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             moved.push(next);
         }
         self.save(store, &moved, &facts)
+    }
+
+    /// True if a branch is certainly not there.
+    fn is_gone(&mut self, branch: &gantry_core::id::BranchName) -> bool {
+        let name = branch.full_ref();
+        let found = self.forge.own_refs(&name);
+        found.is_ok_and(|refs| refs.iter().all(|(other, _)| *other != name))
     }
 
     fn is_on_target(&mut self, head: CommitId, tip: CommitId) -> Result<bool, LineError> {
