@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use gantry_adapters::git::{FileAt, Method, Replay};
-use gantry_core::event::FactKind;
+use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::{ChangeId, CommitId};
 use gantry_core::limits::{CONFLICT_PATHS_MAX, CONTENTION_PUSHES, LOOK_AGAIN_INTERVAL};
 use gantry_core::queue::build::{Build, BuildEvent, BuildState, Ending, Trouble};
@@ -393,16 +393,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             if waived || troubled || self.memory.examined.contains(&change.head) {
                 continue;
             }
-            if let Some(revert) = self.forge.silent_revert(scene.tip, change.head)? {
-                let mut next = change.clone();
-                let undoes = revert.undoes;
-                next.take(ChangeEvent::Hold(HoldReason::SilentRevert { undoes }), scene.now)?;
-                let text = format!(
-                    "it would bring back an older version of {} and undo {}, though no commit of it says so",
-                    revert.path,
-                    undoes.short()
-                );
-                facts.push(self.fact_of(change, FactKind::ChangeHeld, scene.now, text));
+            if let Some((next, fact)) = self.held_for_revert(scene, change)? {
+                facts.push(fact);
                 moved.push(next);
             } else {
                 self.memory.examined.insert(change.head);
@@ -424,20 +416,33 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             let Some(change) = scene.change(member.change).filter(|c| c.waived != Some(c.head)) else {
                 continue;
             };
-            if let Some(revert) = self.forge.silent_revert(scene.tip, change.head)? {
-                let mut next = change.clone();
-                let undoes = revert.undoes;
-                next.take(ChangeEvent::Hold(HoldReason::SilentRevert { undoes }), scene.now)?;
-                let text = format!(
-                    "it would bring back an older version of {} and undo {}",
-                    revert.path,
-                    undoes.short()
-                );
-                facts.push(self.fact_of(change, FactKind::ChangeHeld, scene.now, text));
+            if let Some((next, fact)) = self.held_for_revert(scene, change)? {
+                facts.push(fact);
                 moved.push(next);
             }
         }
         self.save(store, &moved, &facts)
+    }
+
+    /// Returns the change held, and the fact, if it would bring back older content.
+    fn held_for_revert(
+        &mut self,
+        scene: &Scene,
+        change: &Change,
+    ) -> Result<Option<(Change, Fact)>, LineError> {
+        let Some(revert) = self.forge.silent_revert(scene.tip, change.head)? else {
+            return Ok(None);
+        };
+        let mut next = change.clone();
+        let undoes = revert.undoes;
+        next.take(ChangeEvent::Hold(HoldReason::SilentRevert { undoes }), scene.now)?;
+        let text = format!(
+            "it would bring back an older version of {} and undo {}, though no commit of it says so",
+            revert.path,
+            undoes.short()
+        );
+        let fact = self.fact_of(change, FactKind::ChangeHeld, scene.now, text);
+        Ok(Some((next, fact)))
     }
 
     /// Holds a change whose own gate cannot be used: once it landed, nothing else could. A person may let it pass.
