@@ -1,0 +1,1 @@
+//! Expressions: `${{ }}` text and contexts in, values out, as GitHub documents them.

@@ -1,0 +1,6 @@
+//! CI workflows: text and values in, jobs and steps out. Owns parsing, expressions and planning; must never read a
+//! file, start a process or read a clock.
+
+pub mod command;
+pub mod expression;
+pub mod model;
