@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gantry_adapters::engine::native::enter_if_asked;
-use gantry_adapters::engine::{NativeEngine, Network, SandboxControl, SandboxEngine, SandboxSpec};
+use gantry_adapters::engine::{CheckEngine, CheckSpec, NativeEngine, Network, SandboxControl};
 
 fn main() {
     enter_if_asked();
@@ -16,7 +16,7 @@ fn main() {
             Err(why) => println!("{why}"),
         },
         ["run", scratch, log, repository, commit, line] => {
-            let spec = SandboxSpec {
+            let spec = CheckSpec {
                 name: "daemon".to_owned(),
                 repository: repository.into(),
                 commit: commit.parse().expect("a commit's name"),

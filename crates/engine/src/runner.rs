@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use gantry_adapters::engine::{Network, SandboxControl, SandboxEnding, SandboxEngine, SandboxSpec};
+use gantry_adapters::engine::{CheckEngine, CheckSpec, Network, SandboxControl, SandboxEnding};
 use gantry_core::id::{BuildId, CommitId};
 use gantry_core::limits::{BUILD_LOGS_MAX, CHECK_OUTPUT_BYTES_MAX};
 use gantry_core::queue::build::{CheckRun, Ending, Trouble};
@@ -30,7 +30,7 @@ pub type Tell = Arc<dyn Fn(BoxNews) + Send + Sync>;
 
 /// Runs the builds of one repository.
 pub struct BoxRunner {
-    engine: Arc<dyn SandboxEngine>,
+    engine: Arc<dyn CheckEngine>,
     repository: PathBuf,
     logs: PathBuf,
     tell: Tell,
@@ -54,7 +54,7 @@ impl std::fmt::Debug for BoxRunner {
 impl BoxRunner {
     /// Makes a runner for the repository whose Git storage is at `repository`; logs go under `logs`.
     #[must_use]
-    pub fn new(engine: Arc<dyn SandboxEngine>, repository: PathBuf, logs: PathBuf, tell: Tell) -> Self {
+    pub fn new(engine: Arc<dyn CheckEngine>, repository: PathBuf, logs: PathBuf, tell: Tell) -> Self {
         Self {
             engine,
             repository,
@@ -157,7 +157,7 @@ fn trouble(build: BuildId, text: &str) -> BoxReport {
 
 /// What the thread of one build needs.
 struct Job {
-    engine: Arc<dyn SandboxEngine>,
+    engine: Arc<dyn CheckEngine>,
     repository: PathBuf,
     logs: PathBuf,
     control: SandboxControl,
@@ -202,7 +202,7 @@ impl Job {
                 evidence: Vec::new(),
             };
         }
-        let spec = SandboxSpec {
+        let spec = CheckSpec {
             name: format!("{build}-{}", check.name),
             repository: self.repository.clone(),
             commit,

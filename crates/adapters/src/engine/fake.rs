@@ -4,16 +4,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::SandboxControl;
-use super::sandbox::{
-    EngineUnavailable, ReapError, SandboxEnding, SandboxEngine, SandboxReport, SandboxSpec,
-};
+use super::check::{CheckEngine, CheckReport, CheckSpec, SandboxEnding};
+use super::sandbox::{EngineUnavailable, ReapError};
 
-type Script = dyn Fn(&SandboxSpec, &SandboxControl) -> SandboxReport + Send + Sync;
+type Script = dyn Fn(&CheckSpec, &SandboxControl) -> CheckReport + Send + Sync;
 
 /// An engine whose boxes end as a script says.
 pub struct FakeEngine {
     script: Box<Script>,
-    specs: Mutex<Vec<SandboxSpec>>,
+    specs: Mutex<Vec<CheckSpec>>,
 }
 
 impl std::fmt::Debug for FakeEngine {
@@ -24,9 +23,7 @@ impl std::fmt::Debug for FakeEngine {
 
 impl FakeEngine {
     /// Makes an engine; `script` is called for every box, on the caller's thread, and may block on the control.
-    pub fn new(
-        script: impl Fn(&SandboxSpec, &SandboxControl) -> SandboxReport + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(script: impl Fn(&CheckSpec, &SandboxControl) -> CheckReport + Send + Sync + 'static) -> Self {
         Self {
             script: Box::new(script),
             specs: Mutex::default(),
@@ -35,8 +32,8 @@ impl FakeEngine {
 
     /// Makes a report of a box that ended so, after a second and without output.
     #[must_use]
-    pub fn report(ending: SandboxEnding) -> SandboxReport {
-        SandboxReport {
+    pub fn report(ending: SandboxEnding) -> CheckReport {
+        CheckReport {
             ending,
             duration: Duration::from_secs(1),
             output_bytes: 0,
@@ -48,12 +45,12 @@ impl FakeEngine {
 
     /// Returns every box asked for so far, oldest first.
     #[must_use]
-    pub fn specs(&self) -> Vec<SandboxSpec> {
+    pub fn specs(&self) -> Vec<CheckSpec> {
         self.specs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl SandboxEngine for FakeEngine {
+impl CheckEngine for FakeEngine {
     fn name(&self) -> &'static str {
         "fake"
     }
@@ -62,7 +59,7 @@ impl SandboxEngine for FakeEngine {
         Ok(())
     }
 
-    fn run(&self, spec: &SandboxSpec, control: &SandboxControl) -> SandboxReport {
+    fn run(&self, spec: &CheckSpec, control: &SandboxControl) -> CheckReport {
         self.specs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,16 +1,22 @@
 //! Box engines. Owns nothing itself: it declares the interface, the real engine and the scripted one.
 
+mod check;
 mod control;
 mod evidence;
 mod fake;
 /// Linux namespaces, without a daemon.
 pub mod native;
 mod output;
+mod receipt;
 mod sandbox;
 
+pub use check::{CheckEngine, CheckReport, CheckSpec, SandboxEnding};
 pub use control::SandboxControl;
 pub use fake::FakeEngine;
 pub use native::NativeEngine;
+pub use receipt::{FilesWritten, SandboxReceipt, Usage};
 pub use sandbox::{
-    EngineUnavailable, Network, ReapError, SandboxEnding, SandboxEngine, SandboxReport, SandboxSpec,
+    BoxUser, EngineUnavailable, ExecEnding, ExecReport, ExecSpec, FileVisitor, Found, FoundKind, HostPort,
+    Image, Limits, Mount, MountKind, Network, OpenError, Output, ReapError, RootLayer, Sandbox,
+    SandboxEngine, SandboxError, SandboxSpec, ServiceSpec, Workspace,
 };

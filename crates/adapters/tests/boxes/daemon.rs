@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use gantry_adapters::engine::SandboxEngine;
+use gantry_adapters::engine::CheckEngine;
 use nix::unistd::geteuid;
 
 use crate::world::{World, command, entry, processes_naming, wait_until};

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::engine::{SandboxControl, SandboxEnding, SandboxEngine};
+use gantry_adapters::engine::{CheckEngine, SandboxControl, SandboxEnding};
 use gantry_core::limits::EVIDENCE_LINES_MAX;
 use gantry_core::queue::build::Trouble;
 use regex::bytes::Regex;

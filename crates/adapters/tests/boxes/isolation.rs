@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use gantry_adapters::engine::{Network, SandboxControl, SandboxEnding, SandboxEngine};
+use gantry_adapters::engine::{CheckEngine, Network, SandboxControl, SandboxEnding};
 
 use crate::world::World;
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::engine::{SandboxControl, SandboxEnding, SandboxEngine};
+use gantry_adapters::engine::{CheckEngine, SandboxControl, SandboxEnding};
 use gantry_core::queue::build::Trouble;
 
 use crate::world::{World, commit_files, git};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    NativeEngine, Network, SandboxControl, SandboxEnding, SandboxEngine, SandboxReport, SandboxSpec,
+    CheckEngine, CheckReport, CheckSpec, NativeEngine, Network, SandboxControl, SandboxEnding,
 };
 use gantry_adapters::process;
 use gantry_core::id::CommitId;
@@ -81,8 +81,8 @@ impl World {
         self.folder.path().join(name)
     }
 
-    pub fn spec(&self, line: &str) -> SandboxSpec {
-        SandboxSpec {
+    pub fn spec(&self, line: &str) -> CheckSpec {
+        CheckSpec {
             name: "B1-test".to_owned(),
             repository: self.path("repo.git"),
             commit: self.commit,
@@ -101,7 +101,7 @@ impl World {
     }
 
     /// Runs a line and expects its end, and nothing left behind.
-    pub fn check(&self, line: &str, expected: &SandboxEnding) -> SandboxReport {
+    pub fn check(&self, line: &str, expected: &SandboxEnding) -> CheckReport {
         let report = self.engine.run(&self.spec(line), &SandboxControl::default());
         assert_eq!(
             &report.ending,

@@ -26,7 +26,7 @@ use super::view::object_directory;
 use crate::clock::Stopwatch;
 use crate::engine::evidence::choose_evidence;
 use crate::engine::output::{OutputLog, PatternWatch};
-use crate::engine::{SandboxControl, SandboxEnding, SandboxReport, SandboxSpec};
+use crate::engine::{CheckReport, CheckSpec, SandboxControl, SandboxEnding};
 use crate::git::{CheckoutError, GitRepository};
 use crate::process;
 
@@ -54,7 +54,7 @@ type Ended = SandboxEnding;
 
 pub(super) struct Attempt<'a> {
     engine: &'a NativeEngine,
-    spec: &'a SandboxSpec,
+    spec: &'a CheckSpec,
     control: &'a SandboxControl,
     watch: Stopwatch,
     doomed: bool,
@@ -88,7 +88,7 @@ impl Life {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(engine: &'a NativeEngine, spec: &'a SandboxSpec, control: &'a SandboxControl) -> Self {
+    pub(super) fn new(engine: &'a NativeEngine, spec: &'a CheckSpec, control: &'a SandboxControl) -> Self {
         Self {
             engine,
             spec,
@@ -100,7 +100,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Runs the box to its end and removes it.
-    pub(super) fn run(mut self, source: Source) -> SandboxReport {
+    pub(super) fn run(mut self, source: Source) -> CheckReport {
         let (ending, folder) = match BoxFolder::create(&self.engine.scratch, &self.spec.name) {
             Ok(folder) => {
                 self.engine.running().insert(folder.path().to_owned());
@@ -119,7 +119,7 @@ impl<'a> Attempt<'a> {
             self.engine.running().remove(&path);
             left.map(|source| format!("{}: {source}", path.display()))
         });
-        SandboxReport {
+        CheckReport {
             ending,
             duration,
             output_bytes: self.output_bytes,
@@ -185,7 +185,7 @@ impl<'a> Attempt<'a> {
             name: StageName::Supervise,
             folder: folder.path().to_owned(),
             privileged: self.engine.privileged,
-            network: self.spec.network,
+            network: self.spec.network.clone(),
         };
         let (output, writer) = io::pipe()?;
         if self.engine.privileged {

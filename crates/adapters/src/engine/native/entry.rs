@@ -49,7 +49,7 @@ impl Stage {
         };
         let user = if self.privileged { "root" } else { "plain" };
         let network = match self.network {
-            Network::None => "none",
+            Network::None | Network::Allow(_) => "none",
             Network::Full => "full",
         };
         [

@@ -12,9 +12,7 @@ use super::entry::BOX_HOST_UID;
 use super::probe;
 use super::reap::reap_folder;
 use super::view::Host;
-use crate::engine::{
-    EngineUnavailable, ReapError, SandboxControl, SandboxEngine, SandboxReport, SandboxSpec,
-};
+use crate::engine::{CheckEngine, CheckReport, CheckSpec, EngineUnavailable, ReapError, SandboxControl};
 
 /// Makes boxes of Linux namespaces, as root or as a plain user.
 #[derive(Debug)]
@@ -64,7 +62,7 @@ impl NativeEngine {
     }
 }
 
-impl SandboxEngine for NativeEngine {
+impl CheckEngine for NativeEngine {
     fn name(&self) -> &'static str {
         "native"
     }
@@ -73,7 +71,7 @@ impl SandboxEngine for NativeEngine {
         probe::probe(self)
     }
 
-    fn run(&self, spec: &SandboxSpec, control: &SandboxControl) -> SandboxReport {
+    fn run(&self, spec: &CheckSpec, control: &SandboxControl) -> CheckReport {
         Attempt::new(self, spec, control).run(Source::Commit)
     }
 

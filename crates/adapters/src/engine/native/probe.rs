@@ -7,7 +7,7 @@ use gantry_core::id::CommitId;
 
 use super::NativeEngine;
 use super::attempt::{Attempt, Source};
-use crate::engine::{EngineUnavailable, Network, SandboxControl, SandboxEnding, SandboxSpec};
+use crate::engine::{CheckSpec, EngineUnavailable, Network, SandboxControl, SandboxEnding};
 
 /// How long the empty box may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ const SETTINGS: [(&str, &str, &str); 3] = [
 
 /// Runs an empty box.
 pub(super) fn probe(engine: &NativeEngine) -> Result<(), EngineUnavailable> {
-    let spec = SandboxSpec {
+    let spec = CheckSpec {
         name: "probe".to_owned(),
         repository: engine.scratch.clone(),
         commit: CommitId::from_bytes([0; 20]),

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::folder::BoxFolder;
 use super::order::{Order, Step};
-use crate::engine::{Network, SandboxSpec};
+use crate::engine::{CheckSpec, Network};
 
 /// Where the workspace is in every box.
 pub(super) const WORKSPACE: &str = "/box/workspace";
@@ -102,7 +102,7 @@ impl Host {
     }
 
     /// Plans what a box sees, knows and runs.
-    pub(super) fn plan(&self, spec: &SandboxSpec, folder: &BoxFolder, objects: &[PathBuf]) -> Order {
+    pub(super) fn plan(&self, spec: &CheckSpec, folder: &BoxFolder, objects: &[PathBuf]) -> Order {
         let mut order = Order::default();
         let mut shown = show_system(&mut order);
         let home = self.home.as_deref().filter(|home| home.components().count() > 1);
@@ -146,7 +146,7 @@ impl Host {
 
     fn environment(
         &self,
-        spec: &SandboxSpec,
+        spec: &CheckSpec,
         home: Option<&Path>,
         shown: &[PathBuf],
     ) -> Vec<(OsString, OsString)> {
@@ -262,7 +262,7 @@ mod tests {
     fn check(host: &Host, network: Network, look: impl Fn(&Order)) {
         let scratch = tempfile::tempdir().expect("a folder");
         let folder = BoxFolder::create(scratch.path(), "B1").expect("a box folder");
-        let spec = SandboxSpec {
+        let spec = CheckSpec {
             name: "B1".to_owned(),
             repository: PathBuf::new(),
             commit: CommitId::from_bytes([1; 20]),
