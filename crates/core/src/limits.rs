@@ -75,3 +75,19 @@ pub const FACTS_PAGE_MAX: u32 = 1_000;
 pub const CONFLICT_PATHS_MAX: usize = 20;
 /// The longest text a person may give as a reason, in characters; the rest is cut.
 pub const REASON_CHARS_MAX: usize = 2_000;
+/// The longest request to a running job, in bytes; a longer one is not answered.
+pub const JOB_REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The longest event of a job, in bytes; a watcher that meets a longer one gives up.
+pub const JOB_EVENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How many may watch one job; a further watcher gets what happened so far and no more.
+pub const JOB_WATCHERS_MAX: usize = 64;
+/// How long a job waits for a watcher that does not read, or a caller that does not ask, before it drops it.
+pub const JOB_WATCHER_WAIT: Duration = Duration::from_secs(5);
+/// How long an answer of a running job may take.
+pub const JOB_ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a job goes on without a word from whoever wants its result; then it ends itself.
+pub const JOB_LEASE: Duration = Duration::from_secs(15 * 60);
+/// How often whoever wants a job's result says so.
+pub const JOB_RENEW_INTERVAL: Duration = Duration::from_secs(60);
+/// The most paths a receipt names of what a box wrote; the rest is counted.
+pub const RECEIPT_PATHS_MAX: usize = 50;
