@@ -91,3 +91,7 @@ pub const JOB_LEASE: Duration = Duration::from_secs(15 * 60);
 pub const JOB_RENEW_INTERVAL: Duration = Duration::from_secs(60);
 /// The most paths a receipt names of what a box wrote; the rest is counted.
 pub const RECEIPT_PATHS_MAX: usize = 50;
+/// The longest secret, in bytes; a longer one is refused.
+pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// The largest credential that is handed in and taken back, in bytes; a larger one is refused.
+pub const AUTH_BYTES_MAX: u64 = 1024 * 1024;

@@ -1,6 +1,7 @@
 //! The gate of a repository: `.gantry.toml` text in, checks and limits out. Reads no file itself; whoever calls
 //! hands in the bytes found on the target branch, never those of a change.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gantry_adapters::git::Method;
@@ -8,6 +9,9 @@ use gantry_core::limits::{BATCH_CHANGES_MAX, CHECK_TIMEOUT, CHECK_TIMEOUT_MAX, G
 use gantry_core::queue::planner::Policy;
 use regex::bytes::Regex;
 use serde::Deserialize;
+
+use crate::config_text::{explain, nearest, parse_duration};
+use crate::profile::{PROFILE_KEYS, Profile, ProfileSection, read_profiles};
 
 /// The file's name in the repository.
 pub const GATE_FILE: &str = ".gantry.toml";
@@ -30,8 +34,14 @@ pub struct Gate {
     pub independent: bool,
     /// Which policy plans.
     pub policy: Policy,
-    /// In the order they run; never empty.
+    /// In the order they run; empty only if there are workflows.
     pub checks: Vec<Check>,
+    /// Workflow files below `.github/workflows/` that run besides, for the event `merge_group`.
+    pub workflows: Vec<String>,
+    /// The profile of the boxes; `None` is the plain one.
+    pub profile: Option<String>,
+    /// Profiles of the repository's own, by name.
+    pub profiles: BTreeMap<String, Profile>,
 }
 
 /// One check.
@@ -68,6 +78,11 @@ pub const EXAMPLE: &str =
 struct File {
     #[serde(default)]
     gate: Section,
+    #[serde(default)]
+    profile: BTreeMap<String, ProfileSection>,
+    /// What images are made of: read by whoever builds them.
+    #[serde(default)]
+    image: Option<toml::Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -81,6 +96,9 @@ struct Section {
     policy: Option<String>,
     #[serde(default)]
     check: Vec<CheckSection>,
+    #[serde(default)]
+    workflows: Vec<String>,
+    profile: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,7 +131,7 @@ impl Default for Patterns {
     }
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 15] = [
     "gate",
     "method",
     "batch_max",
@@ -126,7 +144,14 @@ const KEYS: [&str; 12] = [
     "run",
     "timeout",
     "fail_fast",
+    "workflows",
+    "profile",
+    "image",
 ];
+
+fn keys() -> Vec<&'static str> {
+    KEYS.iter().chain(&PROFILE_KEYS).copied().collect()
+}
 
 impl Gate {
     /// Reads the gate file.
@@ -135,9 +160,18 @@ impl Gate {
     /// range, doubled check names, and a gate without checks.
     pub fn parse(bytes: &[u8]) -> Result<Self, GateError> {
         let text = std::str::from_utf8(bytes).map_err(|_| whole("it is not UTF-8 text; save it as UTF-8"))?;
-        let file: File = toml::from_str(text).map_err(|error| explain(text, &error))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let wrong = explain(text, &error, &keys());
+            GateError {
+                place: wrong.place,
+                problem: wrong.problem,
+            }
+        })?;
         let section = file.gate;
-        if section.check.is_empty() {
+        // Its own reader names what is wrong with it; here it only has to be allowed.
+        drop(file.image);
+        let workflows = workflows(section.workflows)?;
+        if section.check.is_empty() && workflows.is_empty() {
             return Err(whole(&format!(
                 "it names no check, so nothing can land; add one:\n{EXAMPLE}"
             )));
@@ -164,6 +198,9 @@ impl Gate {
             independent: section.independent.unwrap_or(false),
             policy: policy(section.policy.as_deref().unwrap_or("priced"))?,
             checks,
+            workflows,
+            profile: section.profile,
+            profiles: read_profiles(file.profile, false).map_err(|problem| whole(&problem))?,
         })
     }
 }
@@ -173,34 +210,6 @@ fn whole(problem: &str) -> GateError {
         place: String::new(),
         problem: problem.to_owned(),
     }
-}
-
-fn explain(text: &str, error: &toml::de::Error) -> GateError {
-    let place = error.span().map_or(String::new(), |span| {
-        let before = text.get(..span.start).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
-        format!(" line {line}, column {column}")
-    });
-    let message = error.message();
-    let unknown = message
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.split('`').next());
-    let problem = match unknown.and_then(|key| nearest(key, &KEYS).map(|near| (key, near))) {
-        Some((key, near)) => format!("unknown key {key:?}; did you mean {near:?}?"),
-        None => message.to_owned(),
-    };
-    GateError { place, problem }
-}
-
-/// Returns the word that is most like `key`, if any is like it at all.
-fn nearest<'a>(key: &str, words: &[&'a str]) -> Option<&'a str> {
-    words
-        .iter()
-        .map(|word| (strsim::jaro_winkler(key, word), *word))
-        .filter(|(likeness, _)| *likeness > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, word)| word)
 }
 
 fn one_of<T: Copy>(key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, GateError> {
@@ -257,6 +266,28 @@ fn patience(value: Option<f64>) -> Result<f64, GateError> {
     )))
 }
 
+/// Checks the names of workflow files; `ci.yml` and `.github/workflows/ci.yml` are the same.
+fn workflows(names: Vec<String>) -> Result<Vec<String>, GateError> {
+    let mut found: Vec<String> = Vec::new();
+    for name in names {
+        let file = name
+            .strip_prefix(".github/workflows/")
+            .unwrap_or(&name)
+            .to_owned();
+        let is_yaml = file.ends_with(".yml") || file.ends_with(".yaml");
+        if file.contains('/') || !is_yaml || file.starts_with('.') {
+            return Err(whole(&format!(
+                "workflows names {name:?}; write the name of a file in .github/workflows, as in \"ci.yml\""
+            )));
+        }
+        if found.contains(&file) {
+            return Err(whole(&format!("workflows names {file:?} twice")));
+        }
+        found.push(file);
+    }
+    Ok(found)
+}
+
 fn check(section: CheckSection) -> Result<Check, GateError> {
     let name = section.name;
     let wrong = |problem: String| whole(&format!("check {name:?}: {problem}"));
@@ -298,33 +329,6 @@ fn check(section: CheckSection) -> Result<Check, GateError> {
         timeout,
         fail_fast,
     })
-}
-
-/// Reads a duration such as `90s`, `10m`, `1h30m` or `250ms`; `None` for anything else.
-#[must_use]
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest.get(..digits)?.parse().ok()?;
-        let tail = rest.get(digits..)?;
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let unit = match tail.get(..unit_end)? {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3_600),
-            "d" => Duration::from_secs(86_400),
-            _ => return None,
-        };
-        total = total.checked_add(unit.checked_mul(u32::try_from(number).ok()?)?)?;
-        rest = tail.get(unit_end..)?;
-    }
-    Some(total)
 }
 
 #[cfg(test)]
@@ -372,14 +376,5 @@ mod tests {
         assert!(refused("[gate]\n").contains("names no check"));
         assert!(refused("\u{0}").starts_with(".gantry.toml line 1"));
         assert!(Gate::parse(&[0xff]).is_err());
-    }
-
-    #[test]
-    fn durations_are_sums_of_numbers_with_units() {
-        assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5_400)));
-        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
-        for bad in ["", "10", "m", "-1m", "1x", "99999999999h"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
     }
 }

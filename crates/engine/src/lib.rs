@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod boxes;
+pub mod config_text;
 pub mod event_loop;
 pub mod explain;
 pub mod factory;
@@ -10,5 +11,6 @@ pub mod gate;
 pub mod git_forge;
 pub mod journal;
 pub mod line;
+pub mod profile;
 pub mod rebuild;
 pub mod runner;

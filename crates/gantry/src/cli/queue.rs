@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use gantry_adapters::clock;
-use gantry_engine::gate::parse_duration;
+use gantry_engine::config_text::parse_duration;
 use serde_json::{Value, json};
 
 use super::{Common, show};
