@@ -95,3 +95,9 @@ pub const RECEIPT_PATHS_MAX: usize = 50;
 pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// The largest credential that is handed in and taken back, in bytes; a larger one is refused.
 pub const AUTH_BYTES_MAX: u64 = 1024 * 1024;
+/// The largest order of a build's process, in bytes; a larger one is refused by it.
+pub const JOB_ORDER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How long a build's process may take until it listens; then it counts as not started.
+pub const JOB_START_WAIT: Duration = Duration::from_secs(20);
+/// How long a build's process may take to end after its last word; then it is killed.
+pub const JOB_END_WAIT: Duration = Duration::from_secs(20);

@@ -2,9 +2,9 @@
 //! tests.
 
 use gantry_core::id::{BuildId, CommitId};
-use gantry_core::queue::build::{CheckRun, Ending};
+use gantry_core::queue::build::{Build, CheckRun, Ending};
 
-use crate::gate::Check;
+use crate::gate::Gate;
 
 /// A build to be run.
 #[derive(Debug, Clone)]
@@ -13,8 +13,12 @@ pub struct BoxOrder {
     pub build: BuildId,
     /// What is checked out.
     pub commit: CommitId,
-    /// What runs, in order; the first that does not pass ends the build.
-    pub checks: Vec<Check>,
+    /// The commit of the target below it.
+    pub base: CommitId,
+    /// What has to pass.
+    pub gate: Gate,
+    /// The digest of the gate's definition.
+    pub gate_digest: String,
 }
 
 /// What a build came to.
@@ -36,8 +40,9 @@ pub trait Boxes {
     fn start(&mut self, order: BoxOrder);
     /// Ends a build early; a build that is not there is no error. Its report may still come and is ignored.
     fn cancel(&mut self, build: BuildId);
-    /// Says whether the build was started by this process and its report was not handed over yet.
-    fn is_running(&self, build: BuildId) -> bool;
+    /// Says whether the build runs or its report waits: started by this process, or by an earlier one and found
+    /// again. Not so once its report was handed over.
+    fn is_running(&mut self, build: &Build) -> bool;
     /// Takes note that a report was taken over: the build does not run any more.
     fn hand_over(&mut self, build: BuildId);
     /// Says whether output was seen that means it will fail.

@@ -42,6 +42,8 @@ pub struct Gate {
     pub profile: Option<String>,
     /// Profiles of the repository's own, by name.
     pub profiles: BTreeMap<String, Profile>,
+    /// The text it was read from.
+    pub source: String,
 }
 
 /// One check.
@@ -199,6 +201,7 @@ impl Gate {
             policy: policy(section.policy.as_deref().unwrap_or("priced"))?,
             checks,
             workflows,
+            source: text.to_owned(),
             profile: section.profile,
             profiles: read_profiles(file.profile, false).map_err(|problem| whole(&problem))?,
         })

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod boxes;
+pub mod checks;
 pub mod config_text;
 pub mod event_loop;
 pub mod explain;
@@ -9,6 +10,7 @@ pub mod factory;
 pub mod forge;
 pub mod gate;
 pub mod git_forge;
+pub mod job;
 pub mod journal;
 pub mod line;
 pub mod profile;

@@ -1,5 +1,6 @@
 //! The daemon: one factory, its thread, its sockets. Owns starting and stopping them.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use gantry_adapters::clock;
 use gantry_adapters::engine::{CheckEngine, NativeEngine};
 use gantry_engine::event_loop::{self, Message};
 use gantry_engine::factory::Factory;
+use gantry_engine::runner::stop_unwanted;
 use gantry_store::Store;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -17,10 +19,7 @@ use tokio::sync::watch;
 use crate::data_dir::DataDir;
 use crate::web::dto::RepositoryBody;
 use crate::web::{App, Bounded, router};
-use crate::wiring::Wiring;
-
-/// This very program, though its file may have been replaced meanwhile.
-const SELF: &str = "/proc/self/exe";
+use crate::wiring::{SELF, Wiring};
 
 /// What to run.
 #[derive(Debug)]
@@ -40,8 +39,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let data = options.data;
     data.create()?;
     let _lock = data.lock()?;
-    let engine = Arc::new(NativeEngine::new(SELF.into(), data.boxes()).hiding(data.root().to_owned()));
-    match engine.reap() {
+    match NativeEngine::new(SELF.into(), data.boxes()).reap() {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "ended boxes that an earlier daemon left"),
         Err(error) => tracing::warn!(
@@ -49,10 +47,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             "an old box cannot be cleared"
         ),
     }
-    let wiring = Arc::new(Wiring {
-        data: data.clone(),
-        engine,
-    });
+    let wiring = Arc::new(Wiring { data: data.clone() });
     let mut store = Store::open(&data.database())
         .with_context(|| format!("cannot open the database {}", data.database().display()))?;
     if let Some(body) = &options.repository {
@@ -73,6 +68,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             Err(error) => tracing::error!(repository = name, "cannot open it: {error:#}"),
         }
     }
+    stop_unwanted_builds(&data, factory.store())?;
     let (recorded, watching) = watch::channel(0);
     let thread = std::thread::Builder::new()
         .name("factory".into())
@@ -106,6 +102,19 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .join()
         .map_err(|_| anyhow!("the factory's thread panicked; see the log above"))?;
     served
+}
+
+/// Ends builds that run though the database does not know them.
+fn stop_unwanted_builds(data: &DataDir, store: &Store) -> anyhow::Result<()> {
+    let mut wanted = HashSet::new();
+    for repository in store.load_repositories()? {
+        let builds = store.load_counting_builds(repository.id)?;
+        wanted.extend(builds.into_iter().map(|build| build.id));
+    }
+    if let Err(error) = stop_unwanted(&data.logs(), &wanted) {
+        tracing::warn!(%error, "builds of an earlier daemon cannot be looked through; they end with their lease");
+    }
+    Ok(())
 }
 
 async fn serve(
@@ -250,10 +259,7 @@ async fn wait_for_signal() {
 pub fn add_offline(data: &DataDir, body: &RepositoryBody) -> anyhow::Result<serde_json::Value> {
     data.create()?;
     let _lock = data.lock()?;
-    let wiring = Wiring {
-        data: data.clone(),
-        engine: Arc::new(NativeEngine::new(SELF.into(), data.boxes())),
-    };
+    let wiring = Wiring { data: data.clone() };
     let wanted = wiring.plan_repository(body)?;
     let mut store = Store::open(&data.database())
         .with_context(|| format!("cannot open the database {}", data.database().display()))?;

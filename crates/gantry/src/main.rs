@@ -12,6 +12,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Boxes are started by running this program again: that has to come before anything else, threads above all.
     gantry_adapters::engine::native::enter_if_asked();
+    if let Some(code) = gantry_engine::job::run_job_if_asked() {
+        return ExitCode::from(code);
+    }
     let (json, result) = cli::run();
     match result {
         Ok(code) => ExitCode::from(code.number()),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use gantry_adapters::engine::CheckEngine;
 use gantry_adapters::git::{GitProgram, GitRepository};
 use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::BranchName;
@@ -16,19 +15,20 @@ use gantry_engine::event_loop::Message;
 use gantry_engine::git_forge::GitForge;
 use gantry_engine::line::Line;
 use gantry_engine::rebuild;
-use gantry_engine::runner::BoxRunner;
+use gantry_engine::runner::{BoxRunner, Yard};
 use gantry_store::Store;
 
 use crate::data_dir::DataDir;
 use crate::web::Sender;
 use crate::web::dto::RepositoryBody;
 
-/// Paths and engines that lines are made from.
+/// This very program, though its file may have been replaced meanwhile.
+pub const SELF: &str = "/proc/self/exe";
+
+/// Paths that lines are made from.
 pub struct Wiring {
     /// The data directory.
     pub data: DataDir,
-    /// Makes boxes.
-    pub engine: Arc<dyn CheckEngine>,
 }
 
 /// A repository that was asked for, looked at but not yet added.
@@ -177,7 +177,17 @@ impl Wiring {
             // The loop is gone: the daemon shuts down, and the next one ends the build as interrupted.
             drop(sender.send(Message::News(id, news)));
         });
-        let runner = BoxRunner::new(Arc::clone(&self.engine), path, self.data.logs(), tell);
+        let yard = Yard {
+            program: SELF.into(),
+            data: self.data.root().to_owned(),
+            boxes: self.data.boxes(),
+            builds: self.data.logs(),
+            name: repository.name.clone(),
+            repository: path,
+            target: repository.target.to_string(),
+            identity: "native:host".to_owned(),
+        };
+        let runner = BoxRunner::new(yard, tell);
         Ok(Line::new(repository, forge, runner, default_slots()))
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gantry_core::id::BuildId;
-use gantry_core::queue::build::{CheckRun, Ending, Trouble};
+use gantry_core::queue::build::{Build, CheckRun, Ending, Trouble};
 use gantry_core::time::Timestamp;
 use gantry_engine::boxes::{BoxOrder, BoxReport, Boxes};
 
@@ -113,7 +113,11 @@ impl Yard {
     }
 
     fn run(&mut self, order: &BoxOrder, truth: Truth) -> Running {
-        let limit = order.checks.first().map_or(Duration::MAX, |check| check.timeout);
+        let limit = order
+            .gate
+            .checks
+            .first()
+            .map_or(Duration::MAX, |check| check.timeout);
         let part = 100 - self.spread + self.dice.below(2 * self.spread + 1);
         let usual = self.usual * u32::try_from(part).unwrap_or(100) / 100;
         let duration = self.scripted.get(&order.build).copied().unwrap_or(usual);
@@ -207,8 +211,8 @@ impl Boxes for FakeBoxes {
         });
     }
 
-    fn is_running(&self, build: BuildId) -> bool {
-        self.yard.borrow().running.contains_key(&build)
+    fn is_running(&mut self, build: &Build) -> bool {
+        self.yard.borrow().running.contains_key(&build.id)
     }
 
     fn hand_over(&mut self, build: BuildId) {

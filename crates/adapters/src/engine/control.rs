@@ -92,7 +92,7 @@ impl SandboxControl {
     }
 
     /// Sets what [`Self::cancel`] does to the running box; done at once if the end was asked for before.
-    pub(super) fn on_cancel(&self, end: impl FnOnce() + Send + 'static) {
+    pub fn on_cancel(&self, end: impl FnOnce() + Send + 'static) {
         {
             let mut state = self.state();
             if !state.cancelled {

@@ -384,9 +384,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
         self.boxes.start(BoxOrder {
             build: build.id,
             commit: candidate,
-            checks: gate.checks.clone(),
+            base: build.order.base,
+            gate: gate.clone(),
+            gate_digest: build.order.gate.clone(),
         });
-        if !self.boxes.is_running(build.id) {
+        if !self.boxes.is_running(&build) {
             // It could not even begin: wait before the next try, whatever its report will say.
             let event = BuildEvent::Trouble(Trouble::CouldNotStart);
             self.end_build(store, &mut build, event, scene.now)?;

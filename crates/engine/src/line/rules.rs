@@ -110,12 +110,16 @@ impl<F: Forge, B: Boxes> Line<F, B> {
 
     /// Ends builds whose box is not there: the daemon died, or the box did. A verdict the journal holds counts.
     pub(super) fn close_lost_builds(&mut self, store: &mut Store, scene: &Scene) -> Result<bool, LineError> {
-        let lost: Vec<_> = scene
+        let open = scene
             .builds
             .iter()
-            .filter(|build| !matches!(build.state, BuildState::Ended(_)) && !self.boxes.is_running(build.id))
-            .cloned()
-            .collect();
+            .filter(|build| !matches!(build.state, BuildState::Ended(_)));
+        let mut lost: Vec<Build> = Vec::new();
+        for build in open {
+            if !self.boxes.is_running(build) {
+                lost.push(build.clone());
+            }
+        }
         if !lost.is_empty() {
             let oldest = lost[0].id.number();
             let mut verdicts: Vec<Verdict> = Vec::new();

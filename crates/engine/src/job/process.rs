@@ -1,0 +1,150 @@
+//! The process of one build: claims its folder, runs the checks in boxes, writes its report. Owns the life of the
+//! build's boxes; ends by itself when nobody wants its result any more.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gantry_adapters::engine::{NativeEngine, SandboxControl};
+use gantry_adapters::job::{JobFolder, JobServer, Reply};
+use gantry_core::id::BuildId;
+use gantry_core::limits::{JOB_LEASE, JOB_ORDER_BYTES_MAX};
+
+use super::wire::{JobEvent, JobOrder, JobReport, REPORT};
+use crate::boxes::BoxReport;
+use crate::checks::CheckJob;
+use crate::gate::Gate;
+
+/// The first argument of a build's process.
+pub const JOB_WORD: &str = "__job";
+/// The request that ends a build.
+pub(crate) const CANCEL: &str = "cancel";
+
+/// Becomes a build's process and returns its exit code, if the arguments ask for it; `None` otherwise.
+#[must_use]
+pub fn run_job_if_asked() -> Option<u8> {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).take(3).collect();
+    let [word, folder] = arguments.as_slice() else {
+        return None;
+    };
+    if word.as_os_str() != OsStr::new(JOB_WORD) {
+        return None;
+    }
+    // Out of the starter's session: its terminal's end is not this process's.
+    if let Err(error) = nix::unistd::setsid() {
+        eprintln!("cannot leave the session: {error}");
+    }
+    match run(PathBuf::from(folder)) {
+        Ok(()) => Some(0),
+        Err(why) => {
+            eprintln!("{why}");
+            Some(1)
+        }
+    }
+}
+
+fn run(folder: PathBuf) -> Result<(), String> {
+    let folder = JobFolder::at(folder);
+    let mut text = String::new();
+    std::io::stdin()
+        .take(JOB_ORDER_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("cannot read the order: {error}"))?;
+    let order: JobOrder =
+        serde_json::from_str(&text).map_err(|error| format!("this is no order: {error}"))?;
+    let server = JobServer::claim(folder)
+        .map_err(|error| format!("cannot claim the folder: {error}"))?
+        .ok_or("another process runs this build")?;
+    let server = Arc::new(server);
+    let events = Arc::clone(&server);
+    let tell = Arc::new(move |event: JobEvent| publish(&events, &event));
+    let doomed = Arc::clone(&tell);
+    let control = SandboxControl::new(move || doomed(JobEvent::Doomed));
+    let asked = control.clone();
+    server
+        .serve(move |request| {
+            if request == CANCEL {
+                asked.cancel();
+                return Reply::Line("ok".to_owned());
+            }
+            Reply::Line(format!("this build does not know {request:?}"))
+        })
+        .map_err(|error| format!("cannot listen: {error}"))?;
+    watch_lease(&server, control.clone())?;
+    tell(JobEvent::Started);
+    let report = run_order(&order, &server, &control, tell.clone());
+    let bytes = serde_json::to_vec_pretty(&JobReport::of(&order, &report))
+        .map_err(|error| format!("a bug: a report has no JSON form: {error}"))?;
+    server
+        .folder()
+        .write_whole(REPORT, &bytes)
+        .map_err(|error| format!("cannot write the report: {error}"))?;
+    tell(JobEvent::Ended);
+    server.end();
+    Ok(())
+}
+
+/// Ends the build when nobody has asked for it for the time of its lease.
+fn watch_lease(server: &Arc<JobServer>, control: SandboxControl) -> Result<(), String> {
+    let server = Arc::clone(server);
+    std::thread::Builder::new()
+        .name("lease".into())
+        .spawn(move || {
+            if server.wait_lease(JOB_LEASE) {
+                eprintln!(
+                    "nobody has asked for this build for {} s: it ends",
+                    JOB_LEASE.as_secs()
+                );
+                control.cancel();
+            }
+        })
+        .map(drop)
+        .map_err(|error| format!("no thread could be started: {error}"))
+}
+
+fn publish(server: &JobServer, event: &JobEvent) {
+    let line = match serde_json::to_string(event) {
+        Ok(line) => line,
+        Err(error) => {
+            eprintln!("a bug: an event has no JSON form: {error}");
+            return;
+        }
+    };
+    // The report tells the same at the end; a watcher only learns it later.
+    if let Err(error) = server.publish(&line) {
+        eprintln!("an event could not be written: {error}");
+    }
+}
+
+fn run_order(
+    order: &JobOrder,
+    server: &JobServer,
+    control: &SandboxControl,
+    tell: Arc<dyn Fn(JobEvent) + Send + Sync>,
+) -> BoxReport {
+    let build = BuildId::new(order.build);
+    let ready = || -> Result<CheckJob, String> {
+        let gate = Gate::parse(order.gate.as_bytes()).map_err(|error| error.to_string())?;
+        let commit = order
+            .commit
+            .parse()
+            .map_err(|_| format!("{:?} is no commit", order.commit))?;
+        let engine =
+            NativeEngine::new("/proc/self/exe".into(), order.boxes.clone()).hiding(order.data.clone());
+        Ok(CheckJob {
+            build,
+            commit,
+            repository: order.repository.clone(),
+            gate,
+            engine: Arc::new(engine),
+            folder: server.folder().path().to_owned(),
+            control: control.clone(),
+            tell,
+        })
+    };
+    match ready() {
+        Ok(job) => job.run(),
+        Err(why) => crate::checks::trouble(build, &why),
+    }
+}
