@@ -109,3 +109,5 @@ pub const MASK_SECRET_BYTES_MAX: usize = 64 * 1024;
 pub const MASK_PATTERN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A form of a secret shorter than this proves nothing where it is found in an image or an artifact; it is masked only.
 pub const SECRET_FOUND_BYTES_MIN: usize = 6;
+/// How long a box whose command failed is kept for a look, if that was asked for; then it ends.
+pub const BOX_KEEP: Duration = Duration::from_secs(8 * 60 * 60);

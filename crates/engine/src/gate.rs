@@ -87,6 +87,20 @@ struct File {
     image: Option<toml::Value>,
 }
 
+impl File {
+    fn parse(bytes: &[u8]) -> Result<(&str, Self), GateError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| whole("it is not UTF-8 text; save it as UTF-8"))?;
+        let file = toml::from_str(text).map_err(|error| {
+            let wrong = explain(text, &error, &keys());
+            GateError {
+                place: wrong.place,
+                problem: wrong.problem,
+            }
+        })?;
+        Ok((text, file))
+    }
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Section {
@@ -156,19 +170,20 @@ fn keys() -> Vec<&'static str> {
 }
 
 impl Gate {
+    /// Reads the profiles of a gate file, whether or not its gate is usable.
+    ///
+    /// Errors: [`GateError`] for text that is not TOML, unknown keys, and profiles that cannot be.
+    pub fn parse_profiles(bytes: &[u8]) -> Result<BTreeMap<String, Profile>, GateError> {
+        let file = File::parse(bytes)?.1;
+        read_profiles(file.profile, false).map_err(|problem| whole(&problem))
+    }
+
     /// Reads the gate file.
     ///
     /// Errors: [`GateError`] for text that is not TOML, unknown keys (with the nearest valid one), values out of
     /// range, doubled check names, and a gate without checks.
     pub fn parse(bytes: &[u8]) -> Result<Self, GateError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| whole("it is not UTF-8 text; save it as UTF-8"))?;
-        let file: File = toml::from_str(text).map_err(|error| {
-            let wrong = explain(text, &error, &keys());
-            GateError {
-                place: wrong.place,
-                problem: wrong.problem,
-            }
-        })?;
+        let (text, file) = File::parse(bytes)?;
         let section = file.gate;
         // Its own reader names what is wrong with it; here it only has to be allowed.
         drop(file.image);

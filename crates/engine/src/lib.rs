@@ -16,3 +16,4 @@ pub mod line;
 pub mod profile;
 pub mod rebuild;
 pub mod runner;
+pub mod sandbox;

@@ -105,6 +105,11 @@ impl DataDir {
         self.root.join("builds")
     }
 
+    /// Boxes that were asked for by hand, a folder for each.
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
     /// The socket the commands talk to. Short even if the directory's path is not: sockets have 108 bytes.
     pub fn socket(&self) -> PathBuf {
         self.root.join("control.sock")

@@ -21,6 +21,8 @@ pub enum ExitCode {
     Untested,
     /// Something is in the way: the disk, the repository, a lock.
     Trouble,
+    /// What a command in a box ended with.
+    Command(u8),
 }
 
 /// Every code with its number and meaning.
@@ -56,6 +58,9 @@ impl ExitCode {
     /// Returns its number.
     #[must_use]
     pub fn number(self) -> u8 {
+        if let Self::Command(code) = self {
+            return code;
+        }
         TABLE.iter().find(|row| row.0 == self).map_or(8, |row| row.1)
     }
 }

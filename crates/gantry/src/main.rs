@@ -15,6 +15,11 @@ fn main() -> ExitCode {
     if let Some(code) = gantry_engine::job::run_job_if_asked() {
         return ExitCode::from(code);
     }
+    if let Some(code) =
+        gantry_engine::sandbox::run_box_if_asked(|_| Box::new(gantry_engine::sandbox::NoImages))
+    {
+        return ExitCode::from(code);
+    }
     let (json, result) = cli::run();
     match result {
         Ok(code) => ExitCode::from(code.number()),

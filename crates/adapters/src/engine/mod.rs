@@ -14,6 +14,7 @@ pub use check::{CheckEngine, CheckReport, CheckSpec, SandboxEnding};
 pub use control::SandboxControl;
 pub use fake::FakeEngine;
 pub use native::NativeEngine;
+pub use output::OutputLog;
 pub use receipt::{FilesWritten, SandboxReceipt, Usage};
 pub use sandbox::{
     BoxUser, EngineUnavailable, ExecEnding, ExecReport, ExecSpec, FileVisitor, Found, FoundKind, HostPort,

@@ -24,6 +24,7 @@ mod replay;
 mod repository;
 mod revert;
 mod serve;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -40,4 +41,5 @@ pub use refs::Swap;
 pub use replay::{Member, Method, Replay, Step};
 pub use repository::GitRepository;
 pub use revert::SilentRevert;
+pub use snapshot::{WorkTreeSnapshot, snapshot_work_tree};
 pub use worktree::{LeftAlone, WorkTreeNotice, WorkTreeOutcome, bring_along};

@@ -1,7 +1,7 @@
 //! The one door to the `git` program. Owns its environment, its time and the size of what it prints; must never
 //! start a hook, a helper or a pager, and must never read a person's configuration.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -86,6 +86,7 @@ pub enum TreeMerge {
 #[derive(Debug, Clone)]
 pub struct GitProgram {
     repository: PathBuf,
+    index: Option<OsString>,
 }
 
 /// What the program did.
@@ -103,7 +104,14 @@ impl GitProgram {
     pub fn at(repository: impl Into<PathBuf>) -> Self {
         Self {
             repository: repository.into(),
+            index: None,
         }
+    }
+
+    /// Uses another file as the index.
+    pub(super) fn with_index(mut self, index: Option<&OsStr>) -> Self {
+        self.index = index.map(OsStr::to_owned);
+        self
     }
 
     /// Prepares a command that starts `git` with a scrubbed environment and no hooks, in its own process group.
@@ -134,6 +142,9 @@ impl GitProgram {
             .env("GIT_CONFIG_VALUE_0", "*")
             .current_dir(&self.repository)
             .process_group(0);
+        if let Some(index) = &self.index {
+            command.env("GIT_INDEX_FILE", index);
+        }
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }

@@ -7,11 +7,13 @@
 mod auth;
 mod factory_file;
 mod handed;
+mod overrides;
 mod parse;
 mod preflight;
 
 pub use auth::{AuthCopy, AuthOutcome, return_auth, take_auth};
 pub use factory_file::{FACTORY_FILE, FactoryFile, SecretSource};
 pub use handed::{Handed, hand_in};
+pub use overrides::Overrides;
 pub use parse::{EngineName, HandedKind, HandedMount, PROFILE_KEYS, Profile, ProfileSection, read_profiles};
 pub use preflight::{Problem, preflight};

@@ -298,7 +298,7 @@ fn read_network(text: NetworkText) -> Result<Network, String> {
 }
 
 /// Reads `host:port`, `*.host:port` or `[address]:port`.
-fn read_place(text: &str) -> Result<HostPort, String> {
+pub(super) fn read_place(text: &str) -> Result<HostPort, String> {
     let wrong = || format!("network allows {text:?}; write host:port, as in \"github.com:443\"");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -314,7 +314,7 @@ fn read_place(text: &str) -> Result<HostPort, String> {
     })
 }
 
-fn one_of<T: Clone>(key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn one_of<T: Clone>(key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, String> {
     if let Some((_, found)) = choices.iter().find(|(word, _)| *word == value) {
         return Ok(found.clone());
     }
@@ -326,7 +326,7 @@ fn one_of<T: Clone>(key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, 
     ))
 }
 
-fn bytes(key: &str, text: Option<String>) -> Result<Option<u64>, String> {
+pub(super) fn bytes(key: &str, text: Option<String>) -> Result<Option<u64>, String> {
     let Some(text) = text else { return Ok(None) };
     match parse_bytes(&text) {
         Some(bytes) if bytes >= 1 << 20 => Ok(Some(bytes)),
@@ -348,7 +348,7 @@ fn at_least_one(key: &str, value: Option<u64>) -> Result<Option<u64>, String> {
     clippy::cast_sign_loss,
     reason = "the range is checked before"
 )]
-fn cpu_millis(cpus: f64) -> Result<u64, String> {
+pub(super) fn cpu_millis(cpus: f64) -> Result<u64, String> {
     if !(0.01..=10_000.0).contains(&cpus) {
         return Err(format!(
             "cpus is {cpus}; write a number of cores from 0.01 to 10000"

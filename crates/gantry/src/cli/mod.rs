@@ -8,6 +8,7 @@ mod events;
 mod factory;
 mod hook;
 mod queue;
+mod sandbox;
 mod show;
 mod simulate;
 
@@ -67,6 +68,9 @@ enum Command {
     /// Look at builds and their logs
     #[command(subcommand)]
     Build(build::Build),
+    /// Run commands in fresh boxes, by hand
+    #[command(subcommand, name = "box")]
+    Sandbox(sandbox::Sandbox),
     /// Show the radar: which open changes have rotted, and because of what
     Dock(dock::Dock),
     /// Prove from Git that every landing was tested as it landed
@@ -147,6 +151,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Coded> {
         Command::Config(command) => command.run(common),
         Command::Queue(command) => command.run(common),
         Command::Build(command) => command.run(common),
+        Command::Sandbox(command) => command.run(common),
         Command::Dock(command) => command.run(common),
         Command::Audit(command) => command.run(common),
         Command::Events(command) => command.run(common),

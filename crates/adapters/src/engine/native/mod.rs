@@ -18,6 +18,7 @@ mod loopback;
 mod mounts;
 mod native_engine;
 mod order;
+mod pending;
 mod probe;
 mod reap;
 mod status;

@@ -1,0 +1,18 @@
+//! Boxes with a profile: which engine makes them, what they are given, and the receipt they leave. Owns the way from a
+//! profile to a box that is ready, and from a box that ended to its receipt.
+
+mod engines;
+mod kept_log;
+mod order;
+mod plan;
+mod process;
+mod profiled;
+mod receipt;
+
+pub use engines::{Engines, Images, NoImages};
+pub use kept_log::KeptLog;
+pub use order::{BoxEvent, BoxOrder, BoxRequest, BoxState, frame};
+pub use plan::{BoxPlan, PlanError, Subject};
+pub use process::{BOX_WORD, run_box_if_asked};
+pub use profiled::{Command, ProfiledSandbox};
+pub use receipt::{LogForm, RECEIPT, Receipt};
