@@ -145,3 +145,60 @@ pub mod actions {
     /// Every other key of `runs.steps[*]` of a composite action.
     pub const STEP: Place = step(IN_STEPS);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Availability, Expression};
+    use super::{actions, workflow};
+
+    #[test]
+    fn each_key_has_what_githubs_table_gives_it() {
+        let check = |place: &Availability<'_>, text: &str, expected: Result<(), &str>| {
+            let answer = Expression::parse(text, place)
+                .map(drop)
+                .map_err(|error| error.kind.to_string());
+            assert_eq!(answer, expected.map_err(str::to_owned), "{text}");
+        };
+        let no_context = Err("Unrecognized named-value");
+        let no_function = Err("Unrecognized function");
+        check(&workflow::RUN_NAME, "github.actor", Ok(()));
+        check(&workflow::RUN_NAME, "secrets.x", no_context);
+        check(&workflow::ENV, "SECRETS.x", Ok(()));
+        check(&workflow::CALL_OUTPUT_VALUE, "jobs.a.outputs.b", Ok(()));
+        check(
+            &workflow::JOB_IF,
+            "needs.a.result == 'success' && success('a', 'b')",
+            Ok(()),
+        );
+        check(&workflow::JOB_IF, "matrix.os", no_context);
+        check(&workflow::JOB_IF, "hashFiles('a')", no_function);
+        check(
+            &workflow::JOB_IF,
+            "always('a')",
+            Err("Too many parameters supplied"),
+        );
+        check(&workflow::JOB_RUNS_ON, "matrix.os", Ok(()));
+        check(&workflow::JOB_RUNS_ON, "env.os", no_context);
+        check(&workflow::JOB_ENV, "secrets.x", Ok(()));
+        check(&workflow::JOB_ENV, "runner.os", no_context);
+        check(&workflow::JOB_CONTAINER_ENV, "runner.os", Ok(()));
+        check(&workflow::JOB_OUTPUTS, "steps.a.outputs.b", Ok(()));
+        check(&workflow::JOB_OUTPUTS, "always()", no_function);
+        check(&workflow::STEP_IF, "hashFiles('a') != '' || cancelled()", Ok(()));
+        check(
+            &workflow::STEP_IF,
+            "success('a')",
+            Err("Too many parameters supplied"),
+        );
+        check(&workflow::STEP_IF, "secrets.x", no_context);
+        check(
+            &workflow::STEP_RUN,
+            "hashFiles()",
+            Err("Too few parameters supplied"),
+        );
+        check(&workflow::STEP_RUN, "failure()", no_function);
+        check(&actions::STEP, "inputs.a", Ok(()));
+        check(&actions::STEP, "secrets.a", no_context);
+        check(&actions::STEP_IF, "failure()", Ok(()));
+    }
+}
