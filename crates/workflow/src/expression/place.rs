@@ -23,6 +23,7 @@ const fn step_if(contexts: &'static [&'static str]) -> Availability<'static> {
 /// The keys of a workflow.
 ///
 /// Source: "Context availability" of GitHub's documentation, and `workflow-v1.0.json` of actions/languageservices.
+/// Where they differ (credentials of containers, `steps` in their variables) what either gives is available.
 pub mod workflow {
     use super::{Availability, StatusArguments, step, step_if};
 
@@ -36,9 +37,6 @@ pub mod workflow {
     ];
     const CREDENTIALS: &[&str] = &[
         "github", "inputs", "vars", "needs", "strategy", "matrix", "secrets", "env",
-    ];
-    const ON_RUNNER: &[&str] = &[
-        "github", "inputs", "vars", "needs", "strategy", "matrix", "job", "runner", "env", "secrets",
     ];
     const IN_STEPS: &[&str] = &[
         "github", "inputs", "vars", "needs", "strategy", "matrix", "job", "runner", "env", "steps",
@@ -92,13 +90,13 @@ pub mod workflow {
     /// `jobs.<job_id>.container.credentials`.
     pub const JOB_CONTAINER_CREDENTIALS: Place = Place::of(CREDENTIALS);
     /// `jobs.<job_id>.container.env.<env_id>`.
-    pub const JOB_CONTAINER_ENV: Place = Place::of(ON_RUNNER);
+    pub const JOB_CONTAINER_ENV: Place = Place::of(IN_STEPS_WITH_SECRETS);
     /// `jobs.<job_id>.services`.
     pub const JOB_SERVICES: Place = Place::of(IN_MATRIX);
     /// `jobs.<job_id>.services.<service_id>.credentials`.
     pub const JOB_SERVICE_CREDENTIALS: Place = Place::of(CREDENTIALS);
     /// `jobs.<job_id>.services.<service_id>.env.<env_id>`.
-    pub const JOB_SERVICE_ENV: Place = Place::of(ON_RUNNER);
+    pub const JOB_SERVICE_ENV: Place = Place::of(IN_STEPS_WITH_SECRETS);
     /// `jobs.<job_id>.with.<with_id>`.
     pub const JOB_WITH: Place = Place::of(IN_MATRIX);
     /// `jobs.<job_id>.secrets.<secrets_id>`.

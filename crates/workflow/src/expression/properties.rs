@@ -220,6 +220,13 @@ proptest! {
     }
 
     #[test]
+    fn any_json_like_text_is_read_or_refused(text in "[\\[\\]{}:,'\"\\\\u0-9a /*.-]{0,12}") {
+        if let Ok(value) = Value::from_json_text(&text) {
+            prop_assert_eq!(Value::from_json_text(&value.to_json_text()).map(|value| value.to_json_text()), Ok(value.to_json_text()));
+        }
+    }
+
+    #[test]
     fn primitives_compare_as_documented(left in primitive(), right in primitive()) {
         let order = documented_order(&left, &right);
         let scope = FixedScope {
