@@ -4,6 +4,7 @@ mod audit;
 mod build;
 mod config;
 mod dock;
+mod doctor;
 mod events;
 mod factory;
 mod hook;
@@ -71,6 +72,8 @@ enum Command {
     /// Run commands in fresh boxes, by hand
     #[command(subcommand, name = "box")]
     Sandbox(sandbox::Sandbox),
+    /// Say what works on this host, and what mends what does not
+    Doctor(doctor::Doctor),
     /// Show the radar: which open changes have rotted, and because of what
     Dock(dock::Dock),
     /// Prove from Git that every landing was tested as it landed
@@ -152,6 +155,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Coded> {
         Command::Queue(command) => command.run(common),
         Command::Build(command) => command.run(common),
         Command::Sandbox(command) => command.run(common),
+        Command::Doctor(command) => command.run(common),
         Command::Dock(command) => command.run(common),
         Command::Audit(command) => command.run(common),
         Command::Events(command) => command.run(common),

@@ -15,7 +15,9 @@ impl SandboxEngine for NativeEngine {
     }
 
     fn open(&self, _: &SandboxSpec, _: &SandboxControl) -> Result<Box<dyn Sandbox>, OpenError> {
-        Err(OpenError::Unsupported("the native engine runs checks only".to_owned()))
+        Err(OpenError::Unsupported(
+            "the native engine runs checks only".to_owned(),
+        ))
     }
 
     fn reap(&self) -> Result<usize, ReapError> {
