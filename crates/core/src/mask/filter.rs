@@ -6,7 +6,7 @@
 //! are known by their first two bytes, exactly, and cost a look at every position, if there are any. No look-up waits
 //! for another.
 
-use super::pattern::{SHORT_BYTES_MAX, hash};
+use super::pattern::hash;
 
 /// Positions between two that are looked up.
 const STRIDE: usize = 3;
@@ -63,7 +63,7 @@ impl Filter {
 
     /// Returns the first position from `from` on at which a pattern may start.
     ///
-    /// Shape: the last [`SHORT_BYTES_MAX`] positions of the text always pass; the text's length means none.
+    /// Shape: the last three positions of the text always pass; the text's length means none.
     pub(super) fn next(&self, text: &[u8], from: usize) -> usize {
         match &self.first_two {
             None => self.walk(text, from, |_| 0),
@@ -129,6 +129,8 @@ fn hash_place(four: u32) -> (usize, u32) {
 
 #[cfg(test)]
 mod tests {
+    use crate::mask::pattern::SHORT_BYTES_MAX;
+
     use super::*;
 
     fn check(patterns: &[&str], text: &str, expected: &[usize]) {
