@@ -5,6 +5,10 @@
 //! says yes, each of the three starts is looked up by the hash of a pattern's first four bytes. Shorter patterns
 //! are known by their first two bytes, exactly, and cost a look at every position, if there are any. No look-up waits
 //! for another.
+//!
+//! Rejected: one automaton over all patterns. With the 5,600 patterns of two hundred secrets aho-corasick's DFA took
+//! 820 ms to build, 305 MB, and ran at 295 MB/s; its smaller automaton ran at 156 MB/s. This runs at 1,300 MB/s, 700 with
+//! patterns of one byte among them, on the same core and the same log (`examples/mask_throughput.rs`).
 
 use super::pattern::hash;
 

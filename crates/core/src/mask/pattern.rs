@@ -102,7 +102,7 @@ impl Table {
             return;
         }
         let mut entry = &bucket[above - 1];
-        let common = entry.text.iter().zip(text).take_while(|(a, b)| a == b).count();
+        let common = common_prefix(&entry.text, text);
         while entry.text.len() > common {
             if entry.prefix == NONE {
                 return;
@@ -111,6 +111,22 @@ impl Table {
         }
         found.take(entry.text.len(), entry.owner);
     }
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let blocks = a
+        .chunks_exact(BLOCK)
+        .zip(b.chunks_exact(BLOCK))
+        .take_while(|(a, b)| a == b)
+        .count();
+    let start = blocks * BLOCK;
+    start
+        + a[start..]
+            .iter()
+            .zip(&b[start..])
+            .take_while(|(a, b)| a == b)
+            .count()
 }
 
 #[inline(always)]
@@ -261,6 +277,16 @@ mod tests {
             if expected.0.is_some() {
                 prop_assert_eq!(patterns.next(text.as_bytes(), 0), 0);
             }
+        }
+    }
+
+    #[test]
+    fn a_common_prefix_is_counted_to_the_byte() {
+        for length in [0, 1, 31, 32, 33, 64, 100] {
+            let (a, mut b) = (vec![b'a'; 100], vec![b'a'; 100]);
+            b[length.min(99)..].fill(b'b');
+            assert_eq!(common_prefix(&a, &b), length.min(99));
+            assert_eq!(common_prefix(&a, &a[..length]), length);
         }
     }
 

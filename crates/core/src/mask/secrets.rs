@@ -1,5 +1,6 @@
 //! The set of secrets and the forms they are recognised in. Owns what is registered for a value; must never show one.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,8 +52,8 @@ pub struct Secrets {
 #[derive(Clone)]
 struct Set {
     names: Vec<String>,
-    /// Values and lines.
-    count: usize,
+    /// Values and lines, so that one said again costs nothing: programs mask the same token over and over.
+    values: HashSet<Box<[u8]>>,
     patterns: Patterns,
 }
 
@@ -77,7 +78,7 @@ impl Secrets {
         Self {
             set: Arc::new(Set {
                 names: Vec::new(),
-                count: 0,
+                values: HashSet::new(),
                 patterns: Patterns::new(),
             }),
         }
@@ -98,7 +99,7 @@ impl Secrets {
         &mut self,
         secrets: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<(), MaskError> {
-        let mut count = self.set.count;
+        let mut added: HashSet<Box<[u8]>> = HashSet::new();
         let mut bytes = self.set.patterns.bytes();
         let mut names = Vec::new();
         let mut patterns = Vec::new();
@@ -110,9 +111,9 @@ impl Secrets {
                 });
             }
             let owner = u32::try_from(self.set.names.len() + names.len()).unwrap_or(u32::MAX);
-            let values = values(value);
-            count += values.len();
-            if count > MASK_SECRETS_MAX {
+            let mut values = values(value);
+            values.retain(|value| !self.set.values.contains(*value) && added.insert((*value).into()));
+            if self.set.values.len() + added.len() > MASK_SECRETS_MAX {
                 return Err(MaskError::TooMany {
                     name: name.to_owned(),
                 });
@@ -130,8 +131,11 @@ impl Secrets {
                 names.push(name.to_owned());
             }
         }
+        if added.is_empty() {
+            return Ok(());
+        }
         let set = Arc::make_mut(&mut self.set);
-        set.count = count;
+        set.values.extend(added);
         set.names.extend(names);
         set.patterns.extend(patterns);
         Ok(())
@@ -240,6 +244,30 @@ mod tests {
             }
         );
         assert!(fitted > 0 && secrets.patterns().bytes() <= MASK_PATTERN_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_secret_said_again_costs_nothing() {
+        let mut secrets = Secrets::new();
+        secrets
+            .insert("KEY", b"first line\nsecond line")
+            .expect("a small secret fits");
+        let bytes = secrets.patterns().bytes();
+        for _ in 0..2 * MASK_SECRETS_MAX {
+            secrets
+                .insert("AGAIN", b" second line ")
+                .expect("a known secret fits always");
+            secrets
+                .insert("AGAIN", b"first line\nsecond line")
+                .expect("a known secret fits always");
+        }
+        let again = secrets.patterns().bytes();
+        assert_eq!(
+            secrets.set.names,
+            ["KEY", "AGAIN"],
+            "the first time, its white space was new"
+        );
+        assert!(again < 3 * bytes, "{again} after {bytes}");
     }
 
     #[test]
