@@ -83,3 +83,5 @@ pub const MASK_SECRET_BYTES_MAX: usize = 64 * 1024;
 pub const MASK_PATTERN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A form of a secret shorter than this proves nothing where it is found in an image or an artifact; it is masked only.
 pub const SECRET_FOUND_BYTES_MIN: usize = 6;
+/// A line of a secret shorter than this proves nothing where it is found, nor does one with white space in it.
+pub const SECRET_LINE_FOUND_BYTES_MIN: usize = 20;
