@@ -111,3 +111,5 @@ pub const MASK_PATTERN_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const SECRET_FOUND_BYTES_MIN: usize = 6;
 /// How long a box whose command failed is kept for a look, if that was asked for; then it ends.
 pub const BOX_KEEP: Duration = Duration::from_secs(8 * 60 * 60);
+/// A line of a secret shorter than this proves nothing where it is found, nor does one with white space in it.
+pub const SECRET_LINE_FOUND_BYTES_MIN: usize = 20;
