@@ -17,7 +17,7 @@ use gantry_adapters::job::{JobClient, JobFolder, start_job};
 use gantry_adapters::process;
 use gantry_core::id::BuildId;
 use gantry_core::limits::{BUILD_LOGS_MAX, JOB_END_WAIT, JOB_RENEW_INTERVAL, JOB_START_WAIT};
-use gantry_core::queue::build::{Build, Trouble};
+use gantry_core::queue::build::{Build, Ending, Trouble};
 
 use crate::boxes::{BoxOrder, BoxReport, Boxes};
 use crate::checks::{trouble, trouble_of};
@@ -381,12 +381,22 @@ impl Follower {
         });
         match report {
             Ok(Some(report)) => report.into_report(self.build),
-            Ok(None) => trouble_of(self.build, Trouble::Interrupted, &self.last_words(why)),
+            Ok(None) => self.died(&self.last_words(why)),
             Err(error) => trouble_of(
                 self.build,
                 Trouble::Interrupted,
                 &format!("its report cannot be read: {error}"),
             ),
+        }
+    }
+
+    /// The report of a process that left none. It names no check: whatever ended the process, it was not the tree.
+    fn died(&self, why: &str) -> BoxReport {
+        tracing::warn!(build = %self.build, why, "a build's process died without a report");
+        BoxReport {
+            build: self.build,
+            ending: Ending::Trouble(Trouble::Interrupted),
+            checks: Vec::new(),
         }
     }
 
@@ -414,7 +424,7 @@ impl Follower {
     /// Adds what the process said of itself before it died.
     fn last_words(&self, why: &str) -> String {
         // Without a log the reason stands alone.
-        let log = self.folder.read("job.log").ok().flatten().unwrap_or_default();
+        let log = self.folder.read("process.out").ok().flatten().unwrap_or_default();
         let text = String::from_utf8_lossy(&log);
         let last = text.lines().rev().find(|line| !line.trim().is_empty());
         last.map_or_else(|| why.to_owned(), |line| format!("{why}; its last words: {line}"))

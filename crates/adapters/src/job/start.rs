@@ -11,7 +11,7 @@ use std::process::{Child, Stdio};
 use super::JobFolder;
 use crate::process;
 
-/// Starts `program words… FOLDER` with the order on its standard input; what it says of itself goes to `job.log`.
+/// Starts `program words… FOLDER` with the order on its standard input; what it says of itself goes to `process.out`.
 ///
 /// The caller waits for the child while it lives; a job whose starter died is waited for by the system. The job
 /// leaves the starter's session itself.
@@ -22,7 +22,7 @@ pub fn start_job(program: &Path, words: &[&OsStr], folder: &JobFolder, order: &[
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(folder.file("job.log"))?;
+        .open(folder.file("process.out"))?;
     let mut command = process::member_command(program);
     for name in [
         "HOME",

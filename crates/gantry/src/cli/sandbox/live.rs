@@ -132,7 +132,7 @@ pub(super) fn past_events(folder: &JobFolder) -> Result<Vec<BoxEvent>, Coded> {
 
 /// Returns what the box's process said of itself last.
 pub(super) fn last_words(folder: &JobFolder) -> String {
-    let place = folder.file("job.log");
+    let place = folder.file("process.out");
     // Without a log there are no words, which the place says.
     let text = std::fs::read_to_string(&place).unwrap_or_default();
     match text.lines().rev().find(|line| !line.trim().is_empty()) {
