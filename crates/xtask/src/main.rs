@@ -4,6 +4,7 @@ mod ci;
 mod crash;
 mod demo;
 mod differential;
+mod leftovers;
 mod licences;
 mod shown;
 mod tidy;
@@ -30,6 +31,8 @@ enum Chore {
     Demo(demo::Arguments),
     /// Merges pairs of a repository's commits as gantry does and as `git merge-tree` does, and prints what differs.
     Differential(differential::Arguments),
+    /// Kills the real program's processes at random moments, and looks for anything that was left.
+    Leftovers(leftovers::Arguments),
     /// Checks that each dependency's licence is allowed.
     Licences,
     /// Checks what a machine can of how the code is written.
@@ -52,6 +55,7 @@ fn run() -> anyhow::Result<()> {
         Chore::Crash(arguments) => crash::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Differential(arguments) => differential::run(&arguments),
+        Chore::Leftovers(arguments) => leftovers::run(&arguments),
         Chore::Licences => licences::run(),
         Chore::Tidy => tidy::run(),
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: a real repository with a rotted backlog, drained by the real program. Owns the order of the
 //! acts and the verdict; what it prints is what happened.
 
-mod factory;
+pub(crate) mod factory;
 mod interrupt;
 mod offers;
 mod outcome;
