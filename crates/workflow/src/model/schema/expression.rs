@@ -123,7 +123,7 @@ pub(crate) fn check_expression(body: &str, contexts: &[&str]) -> Option<String> 
 /// Tells whether a condition calls `success`, `failure`, `cancelled` or `always`, so that no `success()` is implied.
 ///
 /// Text that is not a valid expression calls nothing.
-pub(crate) fn calls_status_function(condition: &str) -> bool {
+pub fn calls_status_function(condition: &str) -> bool {
     let text = condition.trim();
     let body = text
         .strip_prefix(OPEN)

@@ -10,5 +10,5 @@ mod workflow;
 pub(crate) use action::ACTION;
 pub(crate) use check::check_node;
 pub use event::{EVENTS, EventRule, Filters};
-pub(crate) use expression::{calls_status_function, check_expression};
+pub use expression::calls_status_function;
 pub(crate) use workflow::WORKFLOW;
