@@ -11,32 +11,36 @@ use gantry_workflow::support::{
     FEATURES, Feature, Known, Verdict, check, features_of_action, features_used, render_table,
 };
 
+/// The files of a folder beside this test, by name.
 fn files_in(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/workflows")
         .join(folder);
-    let mut paths: Vec<PathBuf> = fs::read_dir(&root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
+    let mut files: Vec<(String, String)> = fs::read_dir(&root)
+        .expect("the folder is committed")
+        .map(|entry| {
+            let path = entry.expect("a folder of this checkout can be listed").path();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             (
-                path.file_name().unwrap().to_string_lossy().into_owned(),
-                fs::read_to_string(&path).unwrap(),
+                name,
+                fs::read_to_string(&path).expect("a file of this checkout can be read"),
             )
         })
-        .collect()
+        .collect();
+    files.sort();
+    files
 }
 
 fn workflow(name: &str) -> WorkflowFile {
-    let (_, text) = files_in("valid")
-        .into_iter()
+    let files = files_in("valid");
+    let (_, text) = files
+        .iter()
         .find(|(file, _)| file == name)
-        .unwrap();
-    WorkflowFile::parse(name, &text).unwrap_or_else(|faults| panic!("{}", render_invalid_workflow(&faults)))
+        .expect("the workflow is committed");
+    WorkflowFile::parse(name, text).unwrap_or_else(|faults| panic!("{}", render_invalid_workflow(&faults)))
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn workflows_in_the_sources_of_dependencies_are_valid() {
         }
     }
     println!("{count} workflows of dependencies are valid");
-    // The crates of GitHub's models and of serde bring some to every machine that built this test.
+    // Sources this test is built from, such as those of thiserror, bring some to every machine.
     assert!(count > 0, "no workflow was found under {}", home.display());
 }
 

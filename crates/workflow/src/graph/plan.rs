@@ -434,18 +434,22 @@ mod tests {
     /// Answers an action by one of the ways it can go.
     fn answer(action: &JobAction, choice: u8) -> Option<JobEvent> {
         Some(match action {
-            JobAction::EvaluateIf { job } if choice % 5 == 0 => JobEvent::CouldNotStart { job: job.clone() },
+            JobAction::EvaluateIf { job } if choice.is_multiple_of(5) => {
+                JobEvent::CouldNotStart { job: job.clone() }
+            }
             JobAction::EvaluateIf { job } => JobEvent::ConditionDecided {
                 job: job.clone(),
-                holds: choice % 2 == 0,
+                holds: choice.is_multiple_of(2),
             },
-            JobAction::Expand { job } if choice % 7 == 0 => JobEvent::CouldNotStart { job: job.clone() },
+            JobAction::Expand { job } if choice.is_multiple_of(7) => {
+                JobEvent::CouldNotStart { job: job.clone() }
+            }
             JobAction::Expand { job } => JobEvent::Expanded {
                 job: job.clone(),
                 expansion: Expansion {
                     legs: usize::from(choice % 4) + 1,
-                    fail_fast: choice % 2 == 0,
-                    max_parallel: (choice % 3 > 0).then_some(usize::from(choice % 3)),
+                    fail_fast: choice.is_multiple_of(2),
+                    max_parallel: (!choice.is_multiple_of(3)).then_some(usize::from(choice % 3)),
                 },
             },
             JobAction::StartLeg { job, leg } => JobEvent::LegStarted {
@@ -485,7 +489,7 @@ mod tests {
             job,
             leg,
             conclusion,
-            tolerated: choice % 4 == 0,
+            tolerated: choice.is_multiple_of(4),
         })
     }
 
@@ -505,7 +509,7 @@ mod tests {
                 let actions = plan_jobs(&run);
                 let event = match actions.get(usize::from(choice) % actions.len().max(1)) {
                     _ if choice == 255 && !run.is_cancelled() => Some(JobEvent::CancelRequested),
-                    Some(action) if choice % 3 > 0 => answer(action, choice),
+                    Some(action) if !choice.is_multiple_of(3) => answer(action, choice),
                     first => end_some_leg(&run, choice).or_else(|| first.and_then(|action| answer(action, choice))),
                 };
                 let Some(event) = event else { panic!("nothing to do and not ended: {run:?}") };
