@@ -5,11 +5,6 @@ use serde_json::Value;
 
 use crate::model::{InputDefinition, InputType, OrExpression};
 
-/// The most inputs `workflow_dispatch` may have.
-///
-/// Source: GitHub's documented limit.
-pub const DISPATCH_INPUTS_MAX: usize = 25;
-
 /// Why inputs are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputFault {

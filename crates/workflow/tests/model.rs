@@ -10,6 +10,7 @@ use gantry_workflow::model::{
 use gantry_workflow::support::{
     FEATURES, Feature, Known, Verdict, check, features_of_action, features_used, render_table,
 };
+use proptest::prelude::*;
 
 /// The files of a folder beside this test, by name.
 fn files_in(folder: &str) -> Vec<(String, String)> {
@@ -74,6 +75,59 @@ fn every_invalid_workflow_is_refused_with_the_messages_written_in_it() {
                 .collect(),
         };
         assert_eq!(said, expected, "{name}");
+    }
+}
+
+#[test]
+fn other_peoples_models_read_what_this_one_reads() {
+    for (name, text) in files_in("valid") {
+        let theirs = yaml_serde::from_str::<github_actions_models::workflow::Workflow>(&text);
+        let theirs = theirs.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let ours = WorkflowFile::parse(&name, &text).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
+        let ids: Vec<&String> = theirs.jobs.keys().collect();
+        assert_eq!(
+            ours.jobs.iter().map(|job| &job.id.value).collect::<Vec<_>>(),
+            ids,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_workflow_takes_up_to_25_inputs() {
+    let text = |count: usize| {
+        let inputs: String = (0..count).map(|n| format!("      i{n}: {{}}\n")).collect();
+        format!("on:\n  workflow_dispatch:\n    inputs:\n{inputs}jobs:\n  a:\n    runs-on: x\n")
+    };
+    assert!(WorkflowFile::parse("x.yml", &text(25)).is_ok());
+    let faults = WorkflowFile::parse("x.yml", &text(26)).expect_err("one too many");
+    assert_eq!(
+        faults[0].message,
+        "you may only define up to 25 `inputs` for a `workflow_dispatch` event"
+    );
+}
+
+proptest! {
+    /// Cuts, doubles and replaces pieces of real workflows: whatever comes out is read or refused, and a refusal names a
+    /// place inside the text.
+    #[test]
+    fn damaged_workflows_are_read_or_refused_at_a_place_in_them(
+        file in 0..6_usize,
+        cuts in prop::collection::vec((0..10_000_usize, 0..12_usize, "[-a-z:{}\\[\\]&*!|>'\"$# \n]{0,6}"), 1..6),
+    ) {
+        let mut text = files_in("valid")[file].1.clone();
+        for (at, length, new) in cuts {
+            let chars: Vec<char> = text.chars().collect();
+            let start = at % chars.len().max(1);
+            let end = (start + length).min(chars.len());
+            text = chars[..start].iter().chain(new.chars().collect::<Vec<_>>().iter()).chain(&chars[end..]).collect();
+        }
+        if let Err(faults) = WorkflowFile::parse("x.yml", &text) {
+            prop_assert!(!faults.is_empty());
+            for fault in faults {
+                prop_assert!(fault.place.line <= text.lines().count() + 1, "{fault}");
+            }
+        }
     }
 }
 

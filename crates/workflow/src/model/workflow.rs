@@ -22,6 +22,8 @@ pub struct WorkflowFile {
     pub defaults: Defaults,
     /// `permissions`.
     pub permissions: Option<Permissions>,
+    /// `cache-mode`.
+    pub cache_mode: Option<Text>,
     /// `concurrency`.
     pub concurrency: Option<Concurrency>,
     /// `jobs`, in the order written; at least one.

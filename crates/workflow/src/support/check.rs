@@ -84,6 +84,7 @@ pub fn check(file: &WorkflowFile, known: &Known) -> Vec<Unsupported> {
         }
     }
     walk.permissions(file.permissions.as_ref());
+    walk.cache_mode(file.cache_mode.as_ref());
     walk.shell(file.defaults.shell.as_ref());
     for job in &file.jobs {
         walk.job(job);
@@ -158,8 +159,15 @@ impl Walk<'_> {
         }
     }
 
+    fn cache_mode(&mut self, mode: Option<&Text>) {
+        if let Some(mode) = mode {
+            self.note(Feature::CacheMode, mode.place, &mode.value);
+        }
+    }
+
     fn job(&mut self, job: &Job) {
         self.permissions(job.permissions.as_ref());
+        self.cache_mode(job.cache_mode.as_ref());
         match &job.kind {
             JobKind::Call(call) if !self.known.has_workflow(&call.uses.value) => {
                 self.note(

@@ -77,6 +77,8 @@ features! {
         "boxes get no token of the code host, so there is nothing to narrow" "";
     IdToken "permissions: id-token" NoEffect
         "no identity provider stands behind gantry" "steps that ask for an OIDC token fail; guard them with an `if`";
+    CacheMode "cache-mode" NoEffect
+        "what a run caches is read only by runs that may trust it, whatever the mode" "";
     Concurrency "concurrency" Honoured "" "";
     Needs "needs" Honoured "" "";
     JobCondition "jobs.if" Honoured "" "";

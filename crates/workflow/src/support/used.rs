@@ -20,6 +20,7 @@ pub fn features_used(file: &WorkflowFile) -> BTreeSet<Feature> {
     add(Feature::WorkflowName, file.name.is_some());
     add(Feature::RunName, file.run_name.is_some());
     add(Feature::Env, !file.env.is_empty());
+    add(Feature::CacheMode, file.cache_mode.is_some());
     add(Feature::Concurrency, file.concurrency.is_some());
     add(Feature::Defaults, file.defaults != Defaults::default());
     permissions(file.permissions.as_ref(), &mut used);
@@ -100,6 +101,7 @@ fn of_job(job: &Job, used: &mut BTreeSet<Feature>) {
         }
     };
     add(Feature::JobName, job.name.is_some());
+    add(Feature::CacheMode, job.cache_mode.is_some());
     add(Feature::Needs, !job.needs.is_empty());
     add(Feature::JobCondition, job.condition.is_some());
     add(Feature::Concurrency, job.concurrency.is_some());

@@ -49,6 +49,7 @@ fn read_job(key: &Node, node: &Node, ids: &mut Identifiers, faults: &mut Faults)
             .get("strategy")
             .and_then(|strategy| read_strategy(strategy, faults)),
         permissions: read_permissions(node),
+        cache_mode: fields::filled_text(node, "cache-mode"),
         concurrency: read_concurrency(node),
         kind,
     })

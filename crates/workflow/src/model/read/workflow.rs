@@ -39,6 +39,7 @@ pub(in crate::model) fn read_workflow(path: &str, text: &str) -> Result<Workflow
         env: fields::text_map(&root, "env"),
         defaults: read_defaults(&root),
         permissions: read_permissions(&root),
+        cache_mode: fields::filled_text(&root, "cache-mode"),
         concurrency: read_concurrency(&root),
         jobs,
     })

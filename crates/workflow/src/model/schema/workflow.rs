@@ -71,6 +71,7 @@ pub(crate) static WORKFLOW: Rule = rule(mapping(&[
     optional("defaults", &DEFAULTS),
     optional("env", &WORKFLOW_ENV),
     optional("permissions", &PERMISSIONS),
+    optional("cache-mode", &CACHE_MODE),
     optional("concurrency", &WORKFLOW_CONCURRENCY),
     required("jobs", &JOBS),
 ]));
@@ -145,6 +146,9 @@ static CALL_OUTPUT: Rule = rule(mapping(&[
 ]));
 static CALL_OUTPUT_VALUE: Rule = within(&["github", "inputs", "vars", "jobs"], Shape::Text);
 
+/// Newer than the published schema; named by those who follow GitHub's changes.
+static CACHE_MODE: Rule = rule(Shape::Words(&["read", "write", "write-only", "none"]));
+
 static PERMISSIONS: Rule = rule(Shape::OneOf(&[&PERMISSION_MAPPING, &PERMISSION_ALL]));
 static PERMISSION_ALL: Rule = rule(Shape::Words(&["read-all", "write-all"]));
 static LEVEL: Rule = rule(Shape::Words(&["read", "write", "none"]));
@@ -203,6 +207,7 @@ static STEPS_JOB: Rule = rule(mapping(&[
     optional("env", &JOB_ENV),
     optional("environment", &ENVIRONMENT),
     optional("permissions", &PERMISSIONS),
+    optional("cache-mode", &CACHE_MODE),
     optional("concurrency", &JOB_CONCURRENCY),
     optional("outputs", &OUTPUTS),
     optional("defaults", &JOB_DEFAULTS),
@@ -217,6 +222,7 @@ static CALL_JOB: Rule = rule(mapping(&[
     optional("needs", &ONE_OR_MORE),
     optional("if", &JOB_CONDITION),
     optional("permissions", &PERMISSIONS),
+    optional("cache-mode", &CACHE_MODE),
     optional("concurrency", &JOB_CONCURRENCY),
     optional("strategy", &STRATEGY),
 ]));
