@@ -444,7 +444,7 @@ mod tests {
             );
             assert_eq!(plan_jobs(&run), expected);
             let run = apply(run, JobEvent::CancelRequested { force: true });
-            assert_eq!(plan_jobs(&run), [cancel.clone()]);
+            assert_eq!(plan_jobs(&run), std::slice::from_ref(&cancel));
         }
     }
 
