@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::model::{Node, NodeKind, Place, number_text};
+use crate::model::{Job, Node, NodeKind, Place, number_text};
 
 /// The most legs one job may have.
 ///
@@ -232,6 +232,17 @@ impl Leg {
         }
     }
 
+    /// Returns the name GitHub shows for a leg; `evaluated` is what the job's `name` came to.
+    ///
+    /// Shape: a name with an expression stands alone, any other gets the leg's values behind it.
+    pub fn job_name(&self, job: &Job, evaluated: Option<&str>) -> String {
+        match (&job.name, evaluated) {
+            (Some(written), Some(name)) if written.value.contains("${{") => name.to_string(),
+            (Some(written), _) => self.display_name(&written.value),
+            (None, _) => self.display_name(&job.id.value),
+        }
+    }
+
     /// Returns the name GitHub shows for a leg of a job that has no `name` of its own: `build (ubuntu-latest, 18)`.
     pub fn display_name(&self, job: &str) -> String {
         let mut parts = Vec::new();
@@ -391,6 +402,23 @@ mod tests {
         );
         check("v: [3.10, true, null, x]", &["b (3.1)", "b (true)", "b", "b (x)"]);
         check("c: [{a: 1, b: [x, y]}]", &["b (1, x, y)"]);
+    }
+
+    #[test]
+    fn a_job_name_with_an_expression_stands_alone() {
+        let leg = Leg {
+            index: 0,
+            values: vec![("os".into(), Value::from("u"))],
+        };
+        for (name, evaluated, expected) in [
+            ("name: ${{ matrix.os }} tests", Some("u tests"), "u tests"),
+            ("name: tests", Some("tests"), "tests (u)"),
+            ("env: {}", None, "b (u)"),
+        ] {
+            let text = format!("on: push\njobs:\n  b:\n    runs-on: x\n    {name}\n");
+            let file = WorkflowFile::parse("x.yml", &text).unwrap();
+            assert_eq!(leg.job_name(&file.jobs[0], evaluated), expected);
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct WorkflowFile {
     pub concurrency: Option<Concurrency>,
     /// `jobs`, in the order written; at least one.
     pub jobs: Vec<Job>,
+    /// Where keys are expressions (`${{ insert }}`), which the types cannot hold.
+    pub expression_keys: Vec<Place>,
 }
 
 impl WorkflowFile {

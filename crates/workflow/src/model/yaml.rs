@@ -92,6 +92,22 @@ impl Node {
         }
     }
 
+    /// Lists the keys that are expressions, wherever they stand.
+    pub(crate) fn expression_keys(&self) -> Vec<Place> {
+        match &self.kind {
+            NodeKind::Scalar(_) => Vec::new(),
+            NodeKind::Sequence(items) => items.iter().flat_map(Node::expression_keys).collect(),
+            NodeKind::Mapping(pairs) => pairs
+                .iter()
+                .flat_map(|(key, value)| {
+                    let is_expression = key.scalar_text().is_some_and(|text| text.contains("${{"));
+                    let own = is_expression.then_some(key.place);
+                    own.into_iter().chain(value.expression_keys())
+                })
+                .collect(),
+        }
+    }
+
     fn null(place: Place) -> Node {
         Node {
             kind: NodeKind::Scalar(Scalar::Null),

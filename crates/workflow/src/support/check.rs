@@ -73,6 +73,7 @@ pub fn check(file: &WorkflowFile, known: &Known) -> Vec<Unsupported> {
         known,
         found: Vec::new(),
     };
+    walk.expression_keys(&file.expression_keys);
     if let Some(name) = &file.run_name {
         walk.note(Feature::RunName, name.place, &name.value);
     }
@@ -99,6 +100,7 @@ pub fn check_action(action: &ActionFile, known: &Known) -> Vec<Unsupported> {
         known,
         found: Vec::new(),
     };
+    walk.expression_keys(&action.expression_keys);
     match &action.runs {
         ActionRuns::Composite { steps } => walk.steps(steps),
         ActionRuns::Javascript(_) => {}
@@ -156,6 +158,12 @@ impl Walk<'_> {
             if scope.value == "id-token" && level.value == "write" {
                 self.note(Feature::IdToken, scope.place, &level.value);
             }
+        }
+    }
+
+    fn expression_keys(&mut self, places: &[Place]) {
+        for place in places {
+            self.note(Feature::ExpressionKeys, *place, "");
         }
     }
 
@@ -362,6 +370,15 @@ mod tests {
                 "7:22 NoEffect RunsOnGroup g",
                 "8:18 NoEffect Environment prod",
             ],
+        );
+    }
+
+    #[test]
+    fn keys_made_by_expressions_are_refused_and_not_dropped() {
+        check_text(
+            "jobs:\n  a:\n    runs-on: linux\n    env:\n      ${{ insert }}: ${{ matrix.env }}",
+            &known(),
+            &["6:7 Refused ExpressionKeys "],
         );
     }
 

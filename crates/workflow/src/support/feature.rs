@@ -71,6 +71,8 @@ features! {
     EventFilters "branches, tags, paths, types" Honoured "" "";
     ScheduleTimezone "schedule timezone" Honoured "" "";
     DispatchInputs "workflow_dispatch inputs" Honoured "" "";
+    ExpressionKeys "${{ }} as a key" Refused
+        "GitHub does not document it" "write the keys out, or make the whole mapping by one expression";
     Env "env" Honoured "" "";
     Defaults "defaults.run" Honoured "" "";
     Permissions "permissions" NoEffect

@@ -42,5 +42,6 @@ pub(in crate::model) fn read_workflow(path: &str, text: &str) -> Result<Workflow
         cache_mode: fields::filled_text(&root, "cache-mode"),
         concurrency: read_concurrency(&root),
         jobs,
+        expression_keys: root.expression_keys(),
     })
 }
