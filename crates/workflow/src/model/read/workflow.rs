@@ -21,6 +21,7 @@ pub(in crate::model) fn read_workflow(path: &str, text: &str) -> Result<Workflow
         return Err(faults.into_diagnostics());
     }
     let on = read_triggers(root.get("on"), root.place, &mut faults);
+    let concurrency = read_concurrency(&root, &mut faults);
     let (jobs, jobs_place) = match root.get("jobs") {
         Some(node) => (read_jobs(node, &mut faults), node.place),
         None => (Vec::new(), root.place),
@@ -40,7 +41,7 @@ pub(in crate::model) fn read_workflow(path: &str, text: &str) -> Result<Workflow
         defaults: read_defaults(&root),
         permissions: read_permissions(&root),
         cache_mode: fields::filled_text(&root, "cache-mode"),
-        concurrency: read_concurrency(&root),
+        concurrency,
         jobs,
         expression_keys: root.expression_keys(),
     })
