@@ -28,6 +28,8 @@ pub struct WorkflowFile {
     pub concurrency: Option<Concurrency>,
     /// `jobs`, in the order written; at least one.
     pub jobs: Vec<Job>,
+    /// Keys that GitHub reads over: unknown ones under `workflow_dispatch`.
+    pub ignored_keys: Vec<Spanned<String>>,
     /// Where keys are expressions (`${{ insert }}`), which the types cannot hold.
     pub expression_keys: Vec<Place>,
 }

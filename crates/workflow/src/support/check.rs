@@ -74,6 +74,9 @@ pub fn check(file: &WorkflowFile, known: &Known) -> Vec<Unsupported> {
         found: Vec::new(),
     };
     walk.expression_keys(&file.expression_keys);
+    for key in &file.ignored_keys {
+        walk.note(Feature::IgnoredKeys, key.place, &key.value);
+    }
     if let Some(name) = &file.run_name {
         walk.note(Feature::RunName, name.place, &name.value);
     }
@@ -380,6 +383,16 @@ mod tests {
             &known(),
             &["6:7 Refused ExpressionKeys "],
         );
+    }
+
+    #[test]
+    fn keys_that_github_reads_over_are_noted() {
+        let text = "on: {workflow_dispatch: {input: {}}}\njobs:\n  a:\n    runs-on: linux\n";
+        let file = WorkflowFile::parse("x.yml", text).unwrap();
+        let found: Vec<String> = check(&file, &known()).iter().map(ToString::to_string).collect();
+        let expected = "x.yml:1:26: unknown keys under workflow_dispatch (input): no effect: GitHub reads over them too; \
+                        correct or remove the key";
+        assert_eq!(found, [expected]);
     }
 
     #[test]

@@ -73,6 +73,8 @@ features! {
     DispatchInputs "workflow_dispatch inputs" Honoured "" "";
     ExpressionKeys "${{ }} as a key" Refused
         "GitHub does not document it" "write the keys out, or make the whole mapping by one expression";
+    IgnoredKeys "unknown keys under workflow_dispatch" NoEffect
+        "GitHub reads over them too" "correct or remove the key";
     Env "env" Honoured "" "";
     Defaults "defaults.run" Honoured "" "";
     Permissions "permissions" NoEffect

@@ -19,6 +19,7 @@ pub fn features_used(file: &WorkflowFile) -> BTreeSet<Feature> {
     };
     add(Feature::WorkflowName, file.name.is_some());
     add(Feature::RunName, file.run_name.is_some());
+    add(Feature::IgnoredKeys, !file.ignored_keys.is_empty());
     add(Feature::ExpressionKeys, !file.expression_keys.is_empty());
     add(Feature::Env, !file.env.is_empty());
     add(Feature::CacheMode, file.cache_mode.is_some());

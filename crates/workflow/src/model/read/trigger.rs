@@ -39,6 +39,16 @@ pub(super) fn read_triggers(on: Option<&Node>, root: Place, faults: &mut Faults)
     triggers
 }
 
+/// Lists the keys under `on` that GitHub reads over.
+pub(super) fn ignored_keys(on: &Node) -> Vec<Spanned<String>> {
+    let dispatch = on.get("workflow_dispatch").map(fields::pairs).unwrap_or_default();
+    dispatch
+        .iter()
+        .map(|(key, _)| fields::name_of(key))
+        .filter(|name| name.value != "inputs")
+        .collect()
+}
+
 fn read_trigger(event: Spanned<String>, value: Option<&Node>, faults: &mut Faults) -> Trigger {
     if EventRule::find(&event.value).is_none() {
         faults.add(event.place, format!("Unexpected value '{}'", event.value));

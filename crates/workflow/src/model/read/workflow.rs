@@ -3,7 +3,7 @@
 use super::fields;
 use super::job::{read_concurrency, read_defaults, read_jobs, read_permissions};
 use super::needs::check_needs;
-use super::trigger::read_triggers;
+use super::trigger::{ignored_keys, read_triggers};
 use crate::model::place::{Diagnostic, Faults};
 use crate::model::schema::{WORKFLOW, check_node};
 use crate::model::workflow::WorkflowFile;
@@ -43,6 +43,7 @@ pub(in crate::model) fn read_workflow(path: &str, text: &str) -> Result<Workflow
         cache_mode: fields::filled_text(&root, "cache-mode"),
         concurrency,
         jobs,
+        ignored_keys: root.get("on").map(ignored_keys).unwrap_or_default(),
         expression_keys: root.expression_keys(),
     })
 }

@@ -96,7 +96,11 @@ static REPOSITORY_DISPATCH_MAPPING: Rule = rule(mapping(&[optional("types", &ONE
 
 /// The value of `workflow_dispatch`.
 pub(crate) static WORKFLOW_DISPATCH: Rule = rule(Shape::OneOf(&[&NULL, &DISPATCH_MAPPING]));
-static DISPATCH_MAPPING: Rule = rule(mapping(&[optional("inputs", &DISPATCH_INPUTS)]));
+/// GitHub reads over other keys here.
+static DISPATCH_MAPPING: Rule = rule(Shape::Mapping(MappingRule {
+    properties: &[optional("inputs", &DISPATCH_INPUTS)],
+    rest: Some(&ANY),
+}));
 static DISPATCH_INPUTS: Rule = rule(Shape::OneOf(&[&NULL, &DISPATCH_INPUT_MAP]));
 static DISPATCH_INPUT_MAP: Rule = rule(map_of(&DISPATCH_INPUT));
 static DISPATCH_INPUT: Rule = rule(Shape::OneOf(&[&NULL, &DISPATCH_INPUT_MAPPING]));
