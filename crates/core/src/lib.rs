@@ -7,6 +7,7 @@ pub mod event;
 pub mod fault;
 pub mod id;
 pub mod limits;
+pub mod mask;
 pub mod queue;
 pub mod repository;
 pub mod time;

@@ -101,3 +101,11 @@ pub const JOB_ORDER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const JOB_START_WAIT: Duration = Duration::from_secs(20);
 /// How long a build's process may take to end after its last word; then it is killed.
 pub const JOB_END_WAIT: Duration = Duration::from_secs(20);
+/// How many secrets, each line of one counted, are masked at most; with one more the output is ended, not let through.
+pub const MASK_SECRETS_MAX: usize = 10_000;
+/// The longest secret that is masked, in bytes (GitHub allows 48 KiB); a longer one is refused and the output ended.
+pub const MASK_SECRET_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of all forms of all secrets that a masker keeps; beyond that the output is ended, not let through.
+pub const MASK_PATTERN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A form of a secret shorter than this proves nothing where it is found in an image or an artifact; it is masked only.
+pub const SECRET_FOUND_BYTES_MIN: usize = 6;
