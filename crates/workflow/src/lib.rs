@@ -2,5 +2,8 @@
 //! file, start a process or read a clock.
 
 pub mod command;
+pub mod event;
 pub mod expression;
+pub mod graph;
+pub mod matrix;
 pub mod model;

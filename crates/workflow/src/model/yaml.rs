@@ -253,7 +253,12 @@ impl<'t> Reader<'t> {
                 return Err(ReadFault::new(key.place, "A mapping key must be a scalar"));
             }
             let (event, span) = self.next()?;
-            let value = self.read_node(event, span, depth + 1)?;
+            let nothing = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty());
+            let mut value = self.read_node(event, span, depth + 1)?;
+            if nothing && value.place.line == key.place.line {
+                // The parser puts an absent value on the colon; GitHub puts it behind.
+                value.place.column += 1;
+            }
             pairs.push((key, value));
         }
     }

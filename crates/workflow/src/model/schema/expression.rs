@@ -108,6 +108,12 @@ pub(crate) fn check_expression(body: &str, contexts: &[&str]) -> Option<String> 
             body.find(&name).unwrap_or(0),
             body,
         )),
+        // In a job's condition these two may name jobs; the syntax tree's crate knows them without arguments only.
+        Err(Error::Call(CallError::Arity(Function::Success | Function::Failure, _)))
+            if contexts.contains(&"success()") && !contexts.contains(&"steps") =>
+        {
+            None
+        }
         Err(Error::Call(CallError::Arity(function, expected))) => {
             let name = function_name(function);
             Some(located(

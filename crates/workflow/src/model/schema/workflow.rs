@@ -66,6 +66,7 @@ const STEP_IF: &[&str] = &[
 pub(crate) static WORKFLOW: Rule = rule(mapping(&[
     optional("on", &ON),
     optional("name", &TEXT),
+    optional("description", &TEXT),
     optional("run-name", &RUN_TEXT),
     optional("defaults", &DEFAULTS),
     optional("env", &WORKFLOW_ENV),
