@@ -12,8 +12,10 @@ mod sandbox;
 
 pub use check::{CheckEngine, CheckReport, CheckSpec, SandboxEnding};
 pub use control::SandboxControl;
+pub use evidence::choose_evidence;
 pub use fake::FakeEngine;
 pub use native::NativeEngine;
+pub use output::OutputLog;
 pub use receipt::{FilesWritten, SandboxReceipt, Usage};
 pub use sandbox::{
     BoxUser, EngineUnavailable, ExecEnding, ExecReport, ExecSpec, FileVisitor, Found, FoundKind, HostPort,

@@ -14,7 +14,8 @@ use regex::bytes::Regex;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// The log of one check.
-pub(super) struct OutputLog {
+#[derive(Debug)]
+pub struct OutputLog {
     path: PathBuf,
     file: File,
     half_bytes: u64,
@@ -26,7 +27,7 @@ impl OutputLog {
     /// Makes or replaces the log.
     ///
     /// Errors: what the system said.
-    pub(super) fn create(path: &Path, bytes_max: u64) -> io::Result<Self> {
+    pub fn create(path: &Path, bytes_max: u64) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             file: File::create(path)?,
@@ -37,14 +38,16 @@ impl OutputLog {
     }
 
     /// Returns how many bytes were written, kept or not.
-    pub(super) fn written_bytes(&self) -> u64 {
+    ///
+    /// Units: bytes.
+    pub fn written_bytes(&self) -> u64 {
         self.written_bytes
     }
 
     /// Adds output.
     ///
     /// Errors: what the system said, `StorageFull` among it.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let room = self.half_bytes.saturating_sub(self.written_bytes);
         let head = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.file.write_all(&bytes[..head])?;
@@ -64,7 +67,7 @@ impl OutputLog {
     /// Puts the last half behind the first, with a line that counts what was left out between them.
     ///
     /// Errors: what the system said.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub fn finish(&mut self) -> io::Result<()> {
         let Some(mut tail) = self.tail.take() else {
             return self.file.flush();
         };
@@ -79,6 +82,7 @@ impl OutputLog {
 }
 
 /// The last bytes of a stream: two files written in turn.
+#[derive(Debug)]
 struct Tail {
     /// The one being written, then the one before it.
     files: [File; 2],

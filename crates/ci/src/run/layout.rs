@@ -43,6 +43,11 @@ impl StepFolder {
         Self { path: format!("{TEMP}/_runner_file_commands/{place}") }
     }
 
+    /// Returns where a step's script goes, but for what its name ends with.
+    pub(super) fn script(&self, step: &str) -> String {
+        format!("{}-{step}", self.path.replace("_runner_file_commands/", "script-"))
+    }
+
     /// Returns the path of one of [`COMMAND_FILES`].
     pub(super) fn file(&self, name: &str) -> String {
         format!("{}/{name}", self.path)

@@ -102,7 +102,7 @@ impl Shell {
 }
 
 /// Splits a command at white space; quotes keep a word together and are taken away.
-fn split_words(line: &str) -> Vec<String> {
+pub(super) fn split_words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut started = false;
