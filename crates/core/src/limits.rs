@@ -113,3 +113,25 @@ pub const SECRET_FOUND_BYTES_MIN: usize = 6;
 pub const BOX_KEEP: Duration = Duration::from_secs(8 * 60 * 60);
 /// A line of a secret shorter than this proves nothing where it is found, nor does one with white space in it.
 pub const SECRET_LINE_FOUND_BYTES_MIN: usize = 20;
+/// How many bytes of a workflow job's log are kept: the first half and the last half; the middle is counted.
+pub const JOB_LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// A step that writes more than this is ended: it is a flood, not a log. Trouble, no verdict. Units: bytes.
+pub const STEP_OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// How long a workflow job may take unless it says otherwise. Source: GitHub's default.
+pub const JOB_TIMEOUT: Duration = Duration::from_secs(360 * 60);
+/// How long a step that is cancelled or timed out may take to end. Source: GitHub's `cancel` steps.
+pub const STEP_GRACE: Duration = Duration::from_millis(7_500);
+/// How long a cancelled job may go on with steps that want to run all the same.
+pub const JOB_CANCEL_GRACE: Duration = Duration::from_secs(30);
+/// How many annotations of a workflow job are kept.
+pub const JOB_ANNOTATIONS_MAX: usize = 1_000;
+/// How many bytes a file of a step's commands (`GITHUB_ENV` and its kin) may have; the step fails by a larger one.
+pub const COMMAND_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// How many background steps of a job run at once. Source: GitHub's limit.
+pub const BACKGROUND_STEPS_MAX: usize = 10;
+/// How deep composite actions may nest. Source: GitHub's limit.
+pub const ACTION_DEPTH_MAX: usize = 10;
+/// How many bytes an `action.yml` may have.
+pub const ACTION_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// How long a service beside a workflow job may take to become ready unless its options say otherwise.
+pub const SERVICE_READY_WITHIN: Duration = Duration::from_secs(120);

@@ -30,7 +30,7 @@ static ESCAPES: LazyLock<Regex> = LazyLock::new(|| {
 ///
 /// Shape: in the log's order, each line once, without control characters, blank lines left out; the first ones
 /// that name a failure, and the last ones. Errors: what the system said while reading.
-pub(super) fn choose_evidence(mut log: impl BufRead) -> io::Result<Vec<String>> {
+pub fn choose_evidence(mut log: impl BufRead) -> io::Result<Vec<String>> {
     let mut naming: Vec<(usize, String)> = Vec::new();
     let mut last: VecDeque<(usize, String)> = VecDeque::with_capacity(EVIDENCE_LINES_MAX + 1);
     let mut number = 0;

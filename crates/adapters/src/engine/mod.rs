@@ -12,6 +12,7 @@ mod sandbox;
 
 pub use check::{CheckEngine, CheckReport, CheckSpec, SandboxEnding};
 pub use control::SandboxControl;
+pub use evidence::choose_evidence;
 pub use fake::FakeEngine;
 pub use native::NativeEngine;
 pub use output::OutputLog;

@@ -1,0 +1,4 @@
+//! What the tests of the runner share: boxes that are folders of the host, and one way to run workflows in them.
+
+pub mod host_engine;
+pub mod world;
