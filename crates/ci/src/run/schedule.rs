@@ -96,7 +96,7 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
                 return JobsEnd { conclusion, jobs: self.results() };
             }
             match receiver.recv() {
-                Ok(Message::Cancelled) => self.apply(JobEvent::CancelRequested),
+                Ok(Message::Cancelled) => self.apply(JobEvent::CancelRequested { force: false }),
                 Ok(Message::Ended { job, leg, end }) => {
                     let LegEnd { conclusion, tolerated, outputs } = end;
                     self.cancels.remove(&(job.clone(), leg));
