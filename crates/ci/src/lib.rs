@@ -1,0 +1,8 @@
+//! Runs workflow jobs in boxes. Declares its parts only; must never know an HTTP server or a terminal.
+
+pub mod artifact;
+mod digest;
+#[cfg(test)]
+mod fake_box;
+pub mod files;
+pub mod mask;
