@@ -1,6 +1,7 @@
 //! Runs workflow jobs in boxes. Declares its parts only; must never know an HTTP server or a terminal.
 
 pub mod artifact;
+pub mod cache;
 mod digest;
 #[cfg(test)]
 mod fake_box;

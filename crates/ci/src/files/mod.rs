@@ -9,4 +9,5 @@ pub use deliver::{DeliverError, deliver_file};
 pub(crate) use pattern::name_matches;
 pub use pattern::{PatternError, Patterns};
 pub use search::{BoxFile, SearchError, Searched, search};
+pub(crate) use shell::ended;
 pub use shell::{Asked, ShellError, ask, quote};
