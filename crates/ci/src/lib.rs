@@ -1,5 +1,6 @@
 //! Runs workflow jobs in boxes. Declares its parts only; must never know an HTTP server or a terminal.
 
+pub mod action;
 pub mod artifact;
 pub mod cache;
 mod digest;
@@ -7,3 +8,4 @@ mod digest;
 mod fake_box;
 pub mod files;
 pub mod mask;
+pub mod version;

@@ -6,7 +6,7 @@ mod store;
 mod unpack;
 mod upload;
 
-pub use download::{DownloadError, DownloadSpec, Downloaded, Wanted, download};
+pub use download::{DownloadError, DownloadSpec, Downloaded, Wanted, choose, download};
 pub use name::{ArtifactName, NameError, matches_name};
 pub use store::{Artifact, ArtifactStore, StoreError};
 pub use unpack::{UnpackError, Unpacked, unpack};

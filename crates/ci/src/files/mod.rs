@@ -4,6 +4,7 @@ mod deliver;
 mod pattern;
 mod search;
 mod shell;
+mod text;
 
 pub use deliver::{DeliverError, deliver_file};
 pub(crate) use pattern::name_matches;
@@ -11,3 +12,4 @@ pub use pattern::{PatternError, Patterns};
 pub use search::{BoxFile, SearchError, Searched, search};
 pub(crate) use shell::ended;
 pub use shell::{Asked, ShellError, ask, quote};
+pub use text::read_text;

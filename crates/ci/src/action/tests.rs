@@ -1,0 +1,1 @@
+//! The built-in actions in a box, each by what it promises.
