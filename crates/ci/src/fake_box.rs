@@ -273,6 +273,7 @@ mod tests {
         assert_eq!(run("exit 4", 20_000), ExecEnding::Exited { code: 4 });
         assert_eq!(run("kill -9 $$", 20_000), ExecEnding::Signalled { signal: 9 });
         assert_eq!(run("sleep 600", 100), ExecEnding::TimedOut);
+        assert_eq!(sandbox.commands().len(), 3);
     }
 
     #[test]

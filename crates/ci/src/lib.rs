@@ -8,4 +8,6 @@ mod digest;
 mod fake_box;
 pub mod files;
 pub mod mask;
+pub mod mirror;
+pub mod snapshot;
 pub mod version;

@@ -173,24 +173,52 @@ fn restore(call: &mut ActionCall<'_>, outcome: &mut ActionOutcome) -> Result<boo
 
 /// Takes what was built of a workspace's own crates out of its target directory: their sources change with every
 /// commit, and what was built of older ones would only be carried along.
-const CLEAN: &str = r#"cd "$0" 2>/dev/null || exit 0
-names=$(cargo metadata --no-deps --offline --format-version 1 2>/dev/null | tr '{' '\n' | sed -n 's/.*"targets":.*//; s/^"name":"\([^"]*\)","version".*/\1/p')
-for profile in "$1"/debug "$1"/release "$1"/*/debug "$1"/*/release; do
+///
+/// A hash of Cargo has sixteen digits, so `foo` does not take `foo-bar` away as well.
+const CLEAN: &str = r#"target=$0
+for profile in "$target"/debug "$target"/release "$target"/*/debug "$target"/*/release; do
   [ -d "$profile" ] || continue
   rm -rf "$profile/incremental" "$profile/examples"
-  for name in $names; do
+  for name do
     under=$(printf %s "$name" | tr - _)
-    rm -rf "$profile/.fingerprint/$name"-* "$profile/build/$name"-* "$profile/deps/$under"-* "$profile/deps/lib$under"-*
+    for one in ".fingerprint/$name" "build/$name" "deps/$under" "deps/lib$under" "deps/$name"; do
+      rm -rf "$profile/$one"-???????????????? "$profile/$one"-????????????????.*
+    done
   done
 done
 "#;
+
+/// Returns the names of a workspace's own packages and of what they build.
+fn own_names(metadata: &str) -> Option<Vec<String>> {
+    let value: serde_json::Value = serde_json::from_str(metadata).ok()?;
+    let mut names = Vec::new();
+    for package in value["packages"].as_array()? {
+        names.push(package["name"].as_str()?.to_owned());
+        for target in package["targets"].as_array()? {
+            names.push(target["name"].as_str()?.to_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    Some(names)
+}
 
 fn save(call: &mut ActionCall<'_>, saved: &[(String, String)]) -> Result<(), ActionError> {
     for line in state(saved, TARGETS).lines() {
         let Some((root, target)) = line.split_once('\t') else {
             continue;
         };
-        call.tell_in(&["/bin/sh", "-c", CLEAN, root, target], Path::new("/"))?;
+        let line = "cargo metadata --no-deps --offline --format-version 1 2>/dev/null";
+        let asked = call.ask_in(&["/bin/sh", "-c", line], Path::new(root))?;
+        let Some(names) = own_names(&asked.text).filter(|_| asked.code == 0) else {
+            call.warn(&format!(
+                "cargo metadata does not say what {root} builds: its target directory is kept whole"
+            ));
+            continue;
+        };
+        let mut command = vec!["/bin/sh", "-c", CLEAN, target];
+        command.extend(names.iter().map(String::as_str));
+        call.tell_in(&command, Path::new("/"))?;
     }
     save_dependencies(call, saved)
 }

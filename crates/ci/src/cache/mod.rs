@@ -12,4 +12,5 @@ pub use evict::{Kept, plan_eviction};
 pub use key::{CacheKey, CacheVersion, KeyError};
 pub use scope::{CacheAccess, Scope};
 pub use store::{CacheEntry, CacheError, CacheStore, Hit, Published};
+pub(crate) use store::{disk, list, make_unique, sync, write_out};
 pub use transfer::{CacheSpec, Restored, Saved, TransferError, restore_cache, save_cache};
