@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::model::{Node, NodeKind, Place, number_text};
+use crate::model::{Job, Node, NodeKind, Place, number_text};
 
 /// The most legs one job may have.
 ///
@@ -79,35 +79,35 @@ impl Matrix {
         node: &Node,
         mut evaluate: impl FnMut(&str, Place) -> Result<Value, E>,
     ) -> Result<Matrix, EvaluationFault<E>> {
-        let pairs = match &node.kind {
-            NodeKind::Mapping(pairs) => {
-                let mut values = Vec::with_capacity(pairs.len());
-                for (key, value) in pairs {
-                    let name = key.scalar_text().unwrap_or_default();
-                    values.push((
-                        name,
-                        value
-                            .to_json_with(&mut evaluate)
-                            .map_err(EvaluationFault::Expression)?,
-                    ));
+        let NodeKind::Mapping(pairs) = &node.kind else {
+            return match node
+                .to_json_with(&mut evaluate)
+                .map_err(EvaluationFault::Expression)?
+            {
+                Value::Object(object) => {
+                    Matrix::from_pairs(object.into_iter().collect()).map_err(EvaluationFault::Matrix)
                 }
-                values
-            }
-            NodeKind::Scalar(_) | NodeKind::Sequence(_) => {
-                match node
-                    .to_json_with(&mut evaluate)
-                    .map_err(EvaluationFault::Expression)?
-                {
-                    Value::Object(object) => object.into_iter().collect(),
-                    other => {
-                        return Err(EvaluationFault::Matrix(MatrixFault::NotMapping(
-                            kind_of(&other).into(),
-                        )));
-                    }
-                }
-            }
+                other => Err(EvaluationFault::Matrix(MatrixFault::NotMapping(
+                    kind_of(&other).into(),
+                ))),
+            };
         };
-        Matrix::from_pairs(pairs).map_err(EvaluationFault::Matrix)
+        let mut matrix = Matrix::default();
+        for (key, value) in pairs {
+            let name = key.scalar_text().unwrap_or_default();
+            match (name.as_str(), written_mappings(value)) {
+                // Written out, these keep the order of their keys, which the names of legs show.
+                ("include", Some(items)) => matrix.include = evaluate_all(&items, &mut evaluate)?,
+                ("exclude", Some(items)) => matrix.exclude = evaluate_all(&items, &mut evaluate)?,
+                _ => {
+                    let value = value
+                        .to_json_with(&mut evaluate)
+                        .map_err(EvaluationFault::Expression)?;
+                    matrix.set(name, value).map_err(EvaluationFault::Matrix)?;
+                }
+            }
+        }
+        Ok(matrix)
     }
 
     /// Makes a matrix of evaluated pairs.
@@ -116,16 +116,21 @@ impl Matrix {
     pub fn from_pairs(pairs: Values) -> Result<Matrix, MatrixFault> {
         let mut matrix = Matrix::default();
         for (name, value) in pairs {
-            match name.as_str() {
-                "include" => matrix.include = list_of_mappings(&name, value)?,
-                "exclude" => matrix.exclude = list_of_mappings(&name, value)?,
-                _ => match value {
-                    Value::Array(values) => matrix.vectors.push((name, values)),
-                    _ => return Err(MatrixFault::NotList(name)),
-                },
-            }
+            matrix.set(name, value)?;
         }
         Ok(matrix)
+    }
+
+    fn set(&mut self, name: String, value: Value) -> Result<(), MatrixFault> {
+        match name.as_str() {
+            "include" => self.include = list_of_mappings(&name, value)?,
+            "exclude" => self.exclude = list_of_mappings(&name, value)?,
+            _ => match value {
+                Value::Array(values) => self.vectors.push((name, values)),
+                _ => return Err(MatrixFault::NotList(name)),
+            },
+        }
+        Ok(())
     }
 
     /// Makes the legs.
@@ -227,6 +232,17 @@ impl Leg {
         }
     }
 
+    /// Returns the name GitHub shows for a leg; `evaluated` is what the job's `name` came to.
+    ///
+    /// Shape: a name with an expression stands alone, any other gets the leg's values behind it.
+    pub fn job_name(&self, job: &Job, evaluated: Option<&str>) -> String {
+        match (&job.name, evaluated) {
+            (Some(written), Some(name)) if written.value.contains("${{") => name.to_string(),
+            (Some(written), _) => self.display_name(&written.value),
+            (None, _) => self.display_name(&job.id.value),
+        }
+    }
+
     /// Returns the name GitHub shows for a leg of a job that has no `name` of its own: `build (ubuntu-latest, 18)`.
     pub fn display_name(&self, job: &str) -> String {
         let mut parts = Vec::new();
@@ -251,6 +267,40 @@ fn push_scalars(value: &Value, parts: &mut Vec<String>) {
         Value::Array(items) => items.iter().for_each(|item| push_scalars(item, parts)),
         Value::Object(object) => object.values().for_each(|item| push_scalars(item, parts)),
     }
+}
+
+type Pairs<'n> = &'n [(Node, Node)];
+
+/// The mappings of a list, if all of it is written out.
+fn written_mappings(node: &Node) -> Option<Vec<Pairs<'_>>> {
+    let NodeKind::Sequence(items) = &node.kind else {
+        return None;
+    };
+    items
+        .iter()
+        .map(|item| match &item.kind {
+            NodeKind::Mapping(pairs) => Some(pairs.as_slice()),
+            NodeKind::Scalar(_) | NodeKind::Sequence(_) => None,
+        })
+        .collect()
+}
+
+fn evaluate_all<E>(
+    mappings: &[Pairs<'_>],
+    evaluate: &mut impl FnMut(&str, Place) -> Result<Value, E>,
+) -> Result<Vec<Values>, EvaluationFault<E>> {
+    let mut all = Vec::with_capacity(mappings.len());
+    for pairs in mappings {
+        let mut values = Values::new();
+        for (key, value) in *pairs {
+            let value = value
+                .to_json_with(evaluate)
+                .map_err(EvaluationFault::Expression)?;
+            values.push((key.scalar_text().unwrap_or_default(), value));
+        }
+        all.push(values);
+    }
+    Ok(all)
 }
 
 fn list_of_mappings(name: &str, value: Value) -> Result<Vec<Values>, MatrixFault> {
@@ -355,6 +405,23 @@ mod tests {
     }
 
     #[test]
+    fn a_job_name_with_an_expression_stands_alone() {
+        let leg = Leg {
+            index: 0,
+            values: vec![("os".into(), Value::from("u"))],
+        };
+        for (name, evaluated, expected) in [
+            ("name: ${{ matrix.os }} tests", Some("u tests"), "u tests"),
+            ("name: tests", Some("tests"), "tests (u)"),
+            ("env: {}", None, "b (u)"),
+        ] {
+            let text = format!("on: push\njobs:\n  b:\n    runs-on: x\n    {name}\n");
+            let file = WorkflowFile::parse("x.yml", &text).unwrap();
+            assert_eq!(leg.job_name(&file.jobs[0], evaluated), expected);
+        }
+    }
+
+    #[test]
     fn excluded_legs_match_every_key_they_name() {
         check(
             "os: [u, w]\nn: [1, 2]\nexclude:\n  - {os: w, n: 2}",
@@ -379,8 +446,7 @@ mod tests {
                 "b (pear, cat, pink)",
                 "b (pear, dog, green)",
                 "b (banana)",
-                // Maps of an include are read sorted by key.
-                "b (cat, banana)",
+                "b (banana, cat)",
             ],
         );
         check(

@@ -5,10 +5,15 @@
 
 use std::collections::VecDeque;
 
-/// The most members of a group that may wait with `queue: max`; a further one cancels the oldest.
+/// The most members of a group that may wait with `queue: max`; a further one is cancelled itself.
 ///
 /// Source: GitHub's documented limit.
 pub const PENDING_MAX: usize = 100;
+
+/// Returns the form of a group's name to compare by: GitHub does not tell `prod` from `Prod`.
+pub fn group_key(name: &str) -> String {
+    name.to_lowercase()
+}
 
 /// How members wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +55,8 @@ pub enum GroupAction<M> {
 
 /// Lets a member come.
 ///
-/// Shape: it runs at once if nobody does; otherwise it waits behind the others, whom it may cancel.
+/// Shape: it runs at once if nobody does; otherwise it waits behind the others, whom it may cancel, or is cancelled
+/// itself because too many wait.
 pub fn enter_group<M: Clone + PartialEq>(
     mut group: Group<M>,
     member: M,
@@ -65,12 +71,12 @@ pub fn enter_group<M: Clone + PartialEq>(
         return (group, vec![GroupAction::Start(member)]);
     };
     let mut actions = Vec::new();
-    let kept = match queue {
-        Queue::Single => 0,
-        Queue::Max => PENDING_MAX - 1,
-    };
-    while group.pending.len() > kept {
-        actions.extend(group.pending.pop_front().map(GroupAction::CancelPending));
+    match queue {
+        Queue::Single => actions.extend(group.pending.drain(..).map(GroupAction::CancelPending)),
+        Queue::Max if group.pending.len() >= PENDING_MAX => {
+            return (group, vec![GroupAction::CancelPending(member)]);
+        }
+        Queue::Max => {}
     }
     if cancel_in_progress {
         actions.push(GroupAction::CancelRunning(running));
@@ -130,8 +136,14 @@ mod tests {
         let (group, actions) = filled(false, Queue::Max, &many);
         assert_eq!(
             (group.pending.len(), actions),
-            (PENDING_MAX, vec![GroupAction::CancelPending(1)])
+            (PENDING_MAX, vec![GroupAction::CancelPending(101)])
         );
+    }
+
+    #[test]
+    fn names_of_groups_are_equal_whatever_their_case() {
+        assert_eq!(group_key("Prod"), group_key("prod"));
+        assert_ne!(group_key("prod-1"), group_key("prod-2"));
     }
 
     proptest! {

@@ -11,7 +11,7 @@
 //!         └───────────┴───────────────────────►┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{WorkflowFile, calls_status_function};
 
@@ -66,6 +66,8 @@ pub enum JobState {
         expansion: Expansion,
         /// One state for each leg, by index.
         legs: Vec<LegState>,
+        /// What its condition said when it was asked again because the run was cancelled.
+        goes_on: Option<bool>,
     },
     /// It has ended.
     Ended(Conclusion),
@@ -180,7 +182,10 @@ pub enum JobEvent {
         tolerated: bool,
     },
     /// Somebody, or a concurrency group, cancels the run.
-    CancelRequested,
+    CancelRequested {
+        /// Whether jobs that ask for `always()` end too.
+        force: bool,
+    },
 }
 
 /// An event that cannot happen in the state it met.
@@ -212,6 +217,7 @@ pub struct RunState {
     nodes: Vec<JobNode>,
     states: BTreeMap<String, JobState>,
     cancelled: bool,
+    forced: bool,
 }
 
 impl RunState {
@@ -243,6 +249,7 @@ impl RunState {
             nodes,
             states,
             cancelled: false,
+            forced: false,
         }
     }
 
@@ -259,6 +266,11 @@ impl RunState {
     /// Tells whether the run has been cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled
+    }
+
+    /// Tells whether even jobs that ask for `always()` have to end.
+    pub fn is_forced(&self) -> bool {
+        self.forced
     }
 
     /// How a job ended, if it has.
@@ -295,18 +307,17 @@ impl RunState {
     }
 
     /// Everything a job needs, directly or not, each once.
-    fn ancestors<'s>(&'s self, job: &'s str) -> Vec<&'s str> {
-        let mut found: Vec<&str> = Vec::new();
+    fn ancestors<'s>(&'s self, job: &'s str) -> BTreeSet<&'s str> {
+        let needs: BTreeMap<&str, &[String]> = self
+            .nodes
+            .iter()
+            .map(|node| (node.id.as_str(), node.needs.as_slice()))
+            .collect();
+        let mut found = BTreeSet::new();
         let mut open = vec![job];
         while let Some(id) = open.pop() {
-            let needs = self
-                .nodes
-                .iter()
-                .filter(|node| node.id == id)
-                .flat_map(|node| &node.needs);
-            for need in needs {
-                if !found.contains(&need.as_str()) {
-                    found.push(need);
+            for need in needs.get(id).into_iter().flat_map(|needs| needs.iter()) {
+                if found.insert(need.as_str()) {
                     open.push(need);
                 }
             }
@@ -326,8 +337,9 @@ impl RunState {
     /// Errors: the event does not fit the state of its job.
     pub fn apply(mut self, event: JobEvent) -> Result<RunState, IllegalTransition> {
         let job = match &event {
-            JobEvent::CancelRequested => {
+            JobEvent::CancelRequested { force } => {
                 self.cancelled = true;
+                self.forced |= *force;
                 return Ok(self);
             }
             JobEvent::ConditionDecided { job, .. }
@@ -345,12 +357,12 @@ impl RunState {
         let Some(state) = self.states.get(&job).cloned() else {
             return Err(illegal("not part of the run".into(), String::new(), &event));
         };
-        let may_decide = self
+        let needs_ended = self
             .nodes
             .iter()
             .any(|node| node.id == job && self.needs_ended(node));
         let before = format!("{state:?}");
-        match next_state(state, &event, may_decide) {
+        match next_state(state, &event, needs_ended, self.cancelled) {
             Some(next) => {
                 self.states.insert(job, next);
                 Ok(self)
@@ -361,7 +373,7 @@ impl RunState {
 }
 
 /// The whole table of a job's transitions; `None` for those that cannot be.
-fn next_state(state: JobState, event: &JobEvent, needs_ended: bool) -> Option<JobState> {
+fn next_state(state: JobState, event: &JobEvent, needs_ended: bool, cancelled: bool) -> Option<JobState> {
     match (state, event) {
         (JobState::Waiting, JobEvent::ConditionDecided { holds: true, .. }) if needs_ended => {
             Some(JobState::Ready)
@@ -377,19 +389,54 @@ fn next_state(state: JobState, event: &JobEvent, needs_ended: bool) -> Option<Jo
             Some(JobState::Running {
                 expansion: *expansion,
                 legs: vec![LegState::Pending; expansion.legs],
+                goes_on: None,
             })
         }
-        (JobState::Running { expansion, mut legs }, event) => {
+        // A cancelled run asks the conditions of running jobs once more.
+        (
+            JobState::Running {
+                expansion,
+                legs,
+                goes_on: None,
+            },
+            event,
+        ) if cancelled && answers_condition(event) => {
+            let goes_on = Some(matches!(event, JobEvent::ConditionDecided { holds: true, .. }));
+            Some(JobState::Running {
+                expansion,
+                legs,
+                goes_on,
+            })
+        }
+        (
+            JobState::Running {
+                expansion,
+                mut legs,
+                goes_on,
+            },
+            event,
+        ) => {
             let (at, next) = next_leg(&legs, event)?;
             legs[at] = next;
             let counted: Option<Vec<Conclusion>> = legs.iter().map(LegState::counts_as).collect();
             Some(match counted {
                 Some(all) => JobState::Ended(aggregate(&all)),
-                None => JobState::Running { expansion, legs },
+                None => JobState::Running {
+                    expansion,
+                    legs,
+                    goes_on,
+                },
             })
         }
         _ => None,
     }
+}
+
+fn answers_condition(event: &JobEvent) -> bool {
+    matches!(
+        event,
+        JobEvent::ConditionDecided { .. } | JobEvent::CouldNotStart { .. }
+    )
 }
 
 /// The whole table of a leg's transitions; `None` for those that cannot be.
@@ -423,7 +470,7 @@ fn next_leg(legs: &[LegState], event: &JobEvent) -> Option<(usize, LegState)> {
         JobEvent::ConditionDecided { .. }
         | JobEvent::CouldNotStart { .. }
         | JobEvent::Expanded { .. }
-        | JobEvent::CancelRequested => return None,
+        | JobEvent::CancelRequested { .. } => return None,
     };
     Some((at, next))
 }
@@ -526,6 +573,7 @@ mod tests {
         let running = |leg| JobState::Running {
             expansion,
             legs: vec![leg],
+            goes_on: None,
         };
         let states = [
             JobState::Waiting,
@@ -579,13 +627,13 @@ mod tests {
         for (event, expected) in rows {
             for (state, expected) in states.iter().zip(expected) {
                 assert_eq!(
-                    next_state(state.clone(), &event, true),
+                    next_state(state.clone(), &event, true, false),
                     expected,
                     "{state:?} {event:?}"
                 );
             }
             assert_eq!(
-                next_state(JobState::Waiting, &event, false),
+                next_state(JobState::Waiting, &event, false, false),
                 None,
                 "needs come first: {event:?}"
             );
@@ -598,10 +646,40 @@ mod tests {
                     job: job(),
                     expansion: none
                 },
-                true
+                true,
+                false
             ),
             None
         );
+    }
+
+    #[test]
+    fn a_running_job_is_asked_again_only_once_and_only_in_a_cancelled_run() {
+        let expansion = Expansion {
+            legs: 1,
+            fail_fast: true,
+            max_parallel: None,
+        };
+        let running = |goes_on| JobState::Running {
+            expansion,
+            legs: vec![LegState::Running],
+            goes_on,
+        };
+        let yes = JobEvent::ConditionDecided {
+            job: "a".into(),
+            holds: true,
+        };
+        let broken = JobEvent::CouldNotStart { job: "a".into() };
+        assert_eq!(
+            next_state(running(None), &yes, true, true),
+            Some(running(Some(true)))
+        );
+        assert_eq!(
+            next_state(running(None), &broken, true, true),
+            Some(running(Some(false)))
+        );
+        assert_eq!(next_state(running(Some(true)), &yes, true, true), None);
+        assert_eq!(next_state(running(None), &yes, true, false), None);
     }
 
     #[test]
@@ -620,9 +698,10 @@ mod tests {
         let running = JobState::Running {
             expansion,
             legs: vec![LegState::Running],
+            goes_on: None,
         };
         assert_eq!(
-            next_state(running, &event, true),
+            next_state(running, &event, true, false),
             Some(JobState::Ended(Conclusion::Success))
         );
     }

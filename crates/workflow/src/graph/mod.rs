@@ -6,7 +6,7 @@ mod machine;
 mod plan;
 
 pub use call::{CALL_DEPTH_MAX, CALLED_WORKFLOWS_MAX, CallFault, CallStack, check_call};
-pub use concurrency::{Group, GroupAction, PENDING_MAX, Queue, enter_group, leave_group};
+pub use concurrency::{Group, GroupAction, PENDING_MAX, Queue, enter_group, group_key, leave_group};
 pub use machine::{
     Conclusion, Expansion, IllegalTransition, JobEvent, JobNode, JobState, LegState, NeedsStatus, RunState,
 };

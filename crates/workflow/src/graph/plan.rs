@@ -5,7 +5,8 @@ use super::machine::{Conclusion, JobEvent, JobNode, JobState, LegState, RunState
 /// Something the caller has to do; each is answered by an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobAction {
-    /// Evaluate the job's `if` with [`RunState::needs_status`]; answer with `ConditionDecided` or `CouldNotStart`.
+    /// Evaluate the job's `if` with [`RunState::needs_status`]; answer with `ConditionDecided` or `CouldNotStart`. A job
+    /// that runs while the run is cancelled is asked again and goes on only if its condition still holds.
     EvaluateIf {
         /// The job.
         job: String,
@@ -86,7 +87,11 @@ fn plan_job(run: &RunState, node: &JobNode) -> Vec<JobAction> {
     match run.state(&node.id) {
         Some(JobState::Waiting) if run.needs_ended(node) => vec![plan_condition(run, node)],
         Some(JobState::Ready) => vec![JobAction::Expand { job }],
-        Some(JobState::Running { expansion, legs }) => {
+        Some(JobState::Running {
+            expansion,
+            legs,
+            goes_on,
+        }) => {
             let failed = legs.iter().any(|leg| {
                 matches!(
                     leg,
@@ -96,12 +101,13 @@ fn plan_job(run: &RunState, node: &JobNode) -> Vec<JobAction> {
                     }
                 )
             });
-            // A job that runs although the run was cancelled asked for that with its condition.
-            let stop = (expansion.fail_fast && failed) || (run.is_cancelled() && !node.calls_status_function);
-            if stop {
-                stop_legs(&node.id, legs)
-            } else {
-                start_legs(&node.id, legs, expansion.max_parallel)
+            let stop = (expansion.fail_fast && failed) || run.is_forced();
+            match (run.is_cancelled() && !stop, node.calls_status_function, goes_on) {
+                // GitHub lets a job go on whose condition still holds in a cancelled run.
+                (true, true, None) => vec![JobAction::EvaluateIf { job }],
+                (true, false, _) | (true, true, Some(false)) => stop_legs(&node.id, legs),
+                _ if stop => stop_legs(&node.id, legs),
+                _ => start_legs(&node.id, legs, expansion.max_parallel),
             }
         }
         Some(JobState::Waiting | JobState::Ended(_)) | None => Vec::new(),
@@ -113,6 +119,7 @@ fn plan_condition(run: &RunState, node: &JobNode) -> JobAction {
     let job = node.id.clone();
     let implied = run.needs_status(&node.id).success;
     match (node.has_condition, node.calls_status_function) {
+        _ if run.is_forced() => JobAction::Skip { job },
         (true, true) => JobAction::EvaluateIf { job },
         (true, false) if implied => JobAction::EvaluateIf { job },
         (false, _) if implied => JobAction::Admit { job },
@@ -358,7 +365,7 @@ mod tests {
                 leg: 0,
             },
         );
-        let run = apply(run, JobEvent::CancelRequested);
+        let run = apply(run, JobEvent::CancelRequested { force: false });
         assert_eq!(
             plan_jobs(&run),
             [JobAction::CancelLeg {
@@ -382,16 +389,14 @@ mod tests {
         };
         let run = apply(run, ended);
         assert_eq!(plan_jobs(&run), [JobAction::EvaluateIf { job: "b".into() }]);
-        let run = settle(
-            apply(
-                run,
-                JobEvent::ConditionDecided {
-                    job: "b".into(),
-                    holds: true,
-                },
-            ),
-            ONE,
-        );
+        let holds = JobEvent::ConditionDecided {
+            job: "b".into(),
+            holds: true,
+        };
+        let run = settle(apply(run, holds.clone()), ONE);
+        // It was made ready in a cancelled run, so it is asked like every job that runs in one.
+        assert_eq!(plan_jobs(&run), [JobAction::EvaluateIf { job: "b".into() }]);
+        let run = apply(run, holds);
         assert_eq!(
             plan_jobs(&run),
             [JobAction::StartLeg {
@@ -399,6 +404,48 @@ mod tests {
                 leg: 0
             }]
         );
+    }
+
+    #[test]
+    fn a_running_job_that_asked_for_a_status_goes_on_only_if_it_still_holds() {
+        let start = || {
+            let run = RunState::from_nodes(vec![node("a", &[], Some(true))]);
+            let run = settle(
+                apply(
+                    run,
+                    JobEvent::ConditionDecided {
+                        job: "a".into(),
+                        holds: true,
+                    },
+                ),
+                ONE,
+            );
+            let run = apply(
+                run,
+                JobEvent::LegStarted {
+                    job: "a".into(),
+                    leg: 0,
+                },
+            );
+            apply(run, JobEvent::CancelRequested { force: false })
+        };
+        assert_eq!(plan_jobs(&start()), [JobAction::EvaluateIf { job: "a".into() }]);
+        let cancel = JobAction::CancelLeg {
+            job: "a".into(),
+            leg: 0,
+        };
+        for (holds, expected) in [(true, vec![]), (false, vec![cancel.clone()])] {
+            let run = apply(
+                start(),
+                JobEvent::ConditionDecided {
+                    job: "a".into(),
+                    holds,
+                },
+            );
+            assert_eq!(plan_jobs(&run), expected);
+            let run = apply(run, JobEvent::CancelRequested { force: true });
+            assert_eq!(plan_jobs(&run), std::slice::from_ref(&cancel));
+        }
     }
 
     #[test]
@@ -434,18 +481,22 @@ mod tests {
     /// Answers an action by one of the ways it can go.
     fn answer(action: &JobAction, choice: u8) -> Option<JobEvent> {
         Some(match action {
-            JobAction::EvaluateIf { job } if choice % 5 == 0 => JobEvent::CouldNotStart { job: job.clone() },
+            JobAction::EvaluateIf { job } if choice.is_multiple_of(5) => {
+                JobEvent::CouldNotStart { job: job.clone() }
+            }
             JobAction::EvaluateIf { job } => JobEvent::ConditionDecided {
                 job: job.clone(),
-                holds: choice % 2 == 0,
+                holds: choice.is_multiple_of(2),
             },
-            JobAction::Expand { job } if choice % 7 == 0 => JobEvent::CouldNotStart { job: job.clone() },
+            JobAction::Expand { job } if choice.is_multiple_of(7) => {
+                JobEvent::CouldNotStart { job: job.clone() }
+            }
             JobAction::Expand { job } => JobEvent::Expanded {
                 job: job.clone(),
                 expansion: Expansion {
                     legs: usize::from(choice % 4) + 1,
-                    fail_fast: choice % 2 == 0,
-                    max_parallel: (choice % 3 > 0).then_some(usize::from(choice % 3)),
+                    fail_fast: choice.is_multiple_of(2),
+                    max_parallel: (!choice.is_multiple_of(3)).then_some(usize::from(choice % 3)),
                 },
             },
             JobAction::StartLeg { job, leg } => JobEvent::LegStarted {
@@ -485,7 +536,7 @@ mod tests {
             job,
             leg,
             conclusion,
-            tolerated: choice % 4 == 0,
+            tolerated: choice.is_multiple_of(4),
         })
     }
 
@@ -496,16 +547,16 @@ mod tests {
             choices in prop::collection::vec(any::<u8>(), 64),
         ) {
             let mut run = RunState::from_nodes(nodes);
-            // Each job takes at most: condition, expansion, and three events for each of four legs.
-            let bound = run.nodes().len() * 14 + 1;
+            // Each job takes at most: two conditions, expansion, and three events for each of four legs; the run is cancelled at most twice.
+            let bound = run.nodes().len() * 15 + 2;
             let mut steps = 0;
             while run.result().is_none() {
                 prop_assert!(steps < bound, "the run does not end: {run:?}");
                 let choice = choices[steps % choices.len()];
                 let actions = plan_jobs(&run);
                 let event = match actions.get(usize::from(choice) % actions.len().max(1)) {
-                    _ if choice == 255 && !run.is_cancelled() => Some(JobEvent::CancelRequested),
-                    Some(action) if choice % 3 > 0 => answer(action, choice),
+                    _ if choice >= 250 && !run.is_forced() && run.is_cancelled() == (choice > 252) => Some(JobEvent::CancelRequested { force: choice > 252 }),
+                    Some(action) if !choice.is_multiple_of(3) => answer(action, choice),
                     first => end_some_leg(&run, choice).or_else(|| first.and_then(|action| answer(action, choice))),
                 };
                 let Some(event) = event else { panic!("nothing to do and not ended: {run:?}") };
@@ -525,7 +576,7 @@ mod tests {
 
     fn over_limit(run: &RunState, job: &str) -> bool {
         match run.state(job) {
-            Some(JobState::Running { expansion, legs }) => {
+            Some(JobState::Running { expansion, legs, .. }) => {
                 let busy = legs
                     .iter()
                     .filter(|leg| matches!(leg, LegState::Running | LegState::Cancelling))

@@ -1,6 +1,6 @@
 //! An `action.yml` as types. Owns the types and their door; reading is in `read`.
 
-use super::place::{Diagnostic, Spanned};
+use super::place::{Diagnostic, Place, Spanned};
 use super::step::Step;
 use super::text::{Text, TextMap};
 
@@ -19,6 +19,8 @@ pub struct ActionFile {
     pub outputs: Vec<ActionOutput>,
     /// `runs`.
     pub runs: ActionRuns,
+    /// Where keys are expressions (`${{ insert }}`), which the types cannot hold.
+    pub expression_keys: Vec<Place>,
 }
 
 impl ActionFile {

@@ -21,6 +21,8 @@ pub struct Job {
     pub strategy: Option<Strategy>,
     /// `permissions`.
     pub permissions: Option<Permissions>,
+    /// `cache-mode`.
+    pub cache_mode: Option<Text>,
     /// `concurrency`.
     pub concurrency: Option<Concurrency>,
     /// Steps of its own, or a call of another workflow.

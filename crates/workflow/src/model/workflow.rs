@@ -22,10 +22,16 @@ pub struct WorkflowFile {
     pub defaults: Defaults,
     /// `permissions`.
     pub permissions: Option<Permissions>,
+    /// `cache-mode`.
+    pub cache_mode: Option<Text>,
     /// `concurrency`.
     pub concurrency: Option<Concurrency>,
     /// `jobs`, in the order written; at least one.
     pub jobs: Vec<Job>,
+    /// Keys that GitHub reads over: unknown ones under `workflow_dispatch`.
+    pub ignored_keys: Vec<Spanned<String>>,
+    /// Where keys are expressions (`${{ insert }}`), which the types cannot hold.
+    pub expression_keys: Vec<Place>,
 }
 
 impl WorkflowFile {

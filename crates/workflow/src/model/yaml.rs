@@ -92,6 +92,22 @@ impl Node {
         }
     }
 
+    /// Lists the keys that are expressions, wherever they stand.
+    pub(crate) fn expression_keys(&self) -> Vec<Place> {
+        match &self.kind {
+            NodeKind::Scalar(_) => Vec::new(),
+            NodeKind::Sequence(items) => items.iter().flat_map(Node::expression_keys).collect(),
+            NodeKind::Mapping(pairs) => pairs
+                .iter()
+                .flat_map(|(key, value)| {
+                    let is_expression = key.scalar_text().is_some_and(|text| text.contains("${{"));
+                    let own = is_expression.then_some(key.place);
+                    own.into_iter().chain(value.expression_keys())
+                })
+                .collect(),
+        }
+    }
+
     fn null(place: Place) -> Node {
         Node {
             kind: NodeKind::Scalar(Scalar::Null),
@@ -137,6 +153,7 @@ pub(crate) fn read_yaml(text: &str, faults: &mut Faults) -> Option<Node> {
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
         nodes: 0,
+        lines: text.lines().collect(),
     })
     .read_file()
     {
@@ -167,6 +184,7 @@ struct Reader<'t> {
     /// Finished anchored nodes; an alias inside its own anchor finds nothing here.
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    lines: Vec<&'t str>,
 }
 
 impl<'t> Reader<'t> {
@@ -209,7 +227,10 @@ impl<'t> Reader<'t> {
     }
 
     fn read_node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, ReadFault> {
-        let place = place_of(&span);
+        let mut place = place_of(&span);
+        if let Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) = event {
+            place = self.header_place(place).unwrap_or(place);
+        }
         if depth > DEPTH_MAX {
             return Err(ReadFault::new(place, "Maximum object depth exceeded"));
         }
@@ -263,6 +284,23 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Finds the `|` or `>` of a block scalar whose text starts at `content`: GitHub counts the scalar from there.
+    fn header_place(&self, content: Place) -> Option<Place> {
+        let before = self.lines.get(..content.line - 1)?;
+        let (at, line) = before
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(_, line)| !line.trim().is_empty())?;
+        let header = line
+            .char_indices()
+            .find(|(start, _)| is_block_header(&line[*start..]))?;
+        Some(Place {
+            line: at + 1,
+            column: line[..header.0].chars().count() + 1,
+        })
+    }
+
     fn read_alias(&mut self, anchor: usize, place: Place, depth: usize) -> Result<Node, ReadFault> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             return Err(ReadFault::new(
@@ -284,6 +322,15 @@ impl<'t> Reader<'t> {
         }
         Ok(())
     }
+}
+
+/// Whether a rest of a line is `|` or `>` with its indicators and perhaps a comment.
+fn is_block_header(rest: &str) -> bool {
+    let Some(after) = rest.strip_prefix(['|', '>']) else {
+        return false;
+    };
+    let after = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
+    after.trim().is_empty() || (after.starts_with([' ', '\t']) && after.trim_start().starts_with('#'))
 }
 
 fn place_of(span: &Span) -> Place {
@@ -349,6 +396,19 @@ mod tests {
         let build = node.get("jobs").and_then(|jobs| jobs.get("build")).unwrap();
         assert_eq!(build.place, Place { line: 4, column: 5 });
         assert_eq!(node.place, Place::START);
+    }
+
+    #[test]
+    fn block_scalars_stand_at_their_header() {
+        let text = "a: |\n  x |\n\nb: >-  # > not this\n\n  y\nc:\n  - |2\n     z\n";
+        let node = read(text).unwrap();
+        let place = |line, column| Some(Place { line, column });
+        assert_eq!(node.get("a").map(|value| value.place), place(1, 4));
+        assert_eq!(node.get("b").map(|value| value.place), place(4, 4));
+        let NodeKind::Sequence(items) = &node.get("c").unwrap().kind else {
+            panic!("a list")
+        };
+        assert_eq!(Some(items[0].place), place(8, 5));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(in crate::model) fn read_action(path: &str, text: &str) -> Result<ActionFile
             inputs: root.get("inputs").map(read_inputs).unwrap_or_default(),
             outputs: root.get("outputs").map(read_outputs).unwrap_or_default(),
             runs,
+            expression_keys: root.expression_keys(),
         }),
         _ => Err(faults.into_diagnostics()),
     }

@@ -49,7 +49,8 @@ fn read_job(key: &Node, node: &Node, ids: &mut Identifiers, faults: &mut Faults)
             .get("strategy")
             .and_then(|strategy| read_strategy(strategy, faults)),
         permissions: read_permissions(node),
-        concurrency: read_concurrency(node),
+        cache_mode: fields::filled_text(node, "cache-mode"),
+        concurrency: read_concurrency(node, faults),
         kind,
     })
 }
@@ -238,7 +239,7 @@ pub(super) fn read_permissions(node: &Node) -> Option<Permissions> {
 }
 
 /// Reads `concurrency` of a workflow or job.
-pub(super) fn read_concurrency(node: &Node) -> Option<Concurrency> {
+pub(super) fn read_concurrency(node: &Node, faults: &mut Faults) -> Option<Concurrency> {
     let concurrency = node.get("concurrency")?;
     if let NodeKind::Scalar(Scalar::Null) = concurrency.kind {
         return None;
@@ -247,9 +248,18 @@ pub(super) fn read_concurrency(node: &Node) -> Option<Concurrency> {
         Some(text) => text,
         None => fields::text(concurrency, "group")?,
     };
+    let queue = fields::text(concurrency, "queue");
+    if let Some(queue) = queue.as_ref().filter(|queue| queue.value == "max")
+        && fields::flag(concurrency, "cancel-in-progress")
+    {
+        faults.add(
+            queue.place,
+            "'queue: max' may not be combined with 'cancel-in-progress: true'",
+        );
+    }
     Some(Concurrency {
         group,
         cancel_in_progress: fields::boolean(concurrency, "cancel-in-progress"),
-        queue: fields::text(concurrency, "queue"),
+        queue,
     })
 }

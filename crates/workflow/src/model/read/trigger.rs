@@ -11,6 +11,11 @@ use crate::model::workflow::{
 };
 use crate::model::yaml::{Node, NodeKind};
 
+/// The most inputs `workflow_dispatch` may have.
+///
+/// Source: GitHub's documented limit.
+const DISPATCH_INPUTS_MAX: usize = 25;
+
 /// Reads `on`.
 pub(super) fn read_triggers(on: Option<&Node>, root: Place, faults: &mut Faults) -> Vec<Trigger> {
     let triggers: Vec<Trigger> = match on.map(|on| (&on.kind, on)) {
@@ -34,6 +39,16 @@ pub(super) fn read_triggers(on: Option<&Node>, root: Place, faults: &mut Faults)
     triggers
 }
 
+/// Lists the keys under `on` that GitHub reads over.
+pub(super) fn ignored_keys(on: &Node) -> Vec<Spanned<String>> {
+    let dispatch = on.get("workflow_dispatch").map(fields::pairs).unwrap_or_default();
+    dispatch
+        .iter()
+        .map(|(key, _)| fields::name_of(key))
+        .filter(|name| name.value != "inputs")
+        .collect()
+}
+
 fn read_trigger(event: Spanned<String>, value: Option<&Node>, faults: &mut Faults) -> Trigger {
     if EventRule::find(&event.value).is_none() {
         faults.add(event.place, format!("Unexpected value '{}'", event.value));
@@ -45,7 +60,16 @@ fn read_trigger(event: Spanned<String>, value: Option<&Node>, faults: &mut Fault
     let node = value.unwrap_or(&null);
     let kind = match event.value.as_str() {
         "schedule" => TriggerKind::Schedule(read_schedule(node, faults)),
-        "workflow_dispatch" => TriggerKind::Dispatch(read_inputs(node, faults)),
+        "workflow_dispatch" => {
+            let inputs = read_inputs(node, faults);
+            if inputs.len() > DISPATCH_INPUTS_MAX {
+                let message = format!(
+                    "you may only define up to {DISPATCH_INPUTS_MAX} `inputs` for a `workflow_dispatch` event"
+                );
+                faults.add(node.place, message);
+            }
+            TriggerKind::Dispatch(inputs)
+        }
         "workflow_call" => TriggerKind::Call(CallInterface {
             inputs: read_inputs(node, faults),
             secrets: node.get("secrets").map(read_secrets).unwrap_or_default(),

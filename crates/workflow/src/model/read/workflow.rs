@@ -3,7 +3,7 @@
 use super::fields;
 use super::job::{read_concurrency, read_defaults, read_jobs, read_permissions};
 use super::needs::check_needs;
-use super::trigger::read_triggers;
+use super::trigger::{ignored_keys, read_triggers};
 use crate::model::place::{Diagnostic, Faults};
 use crate::model::schema::{WORKFLOW, check_node};
 use crate::model::workflow::WorkflowFile;
@@ -21,6 +21,7 @@ pub(in crate::model) fn read_workflow(path: &str, text: &str) -> Result<Workflow
         return Err(faults.into_diagnostics());
     }
     let on = read_triggers(root.get("on"), root.place, &mut faults);
+    let concurrency = read_concurrency(&root, &mut faults);
     let (jobs, jobs_place) = match root.get("jobs") {
         Some(node) => (read_jobs(node, &mut faults), node.place),
         None => (Vec::new(), root.place),
@@ -39,7 +40,10 @@ pub(in crate::model) fn read_workflow(path: &str, text: &str) -> Result<Workflow
         env: fields::text_map(&root, "env"),
         defaults: read_defaults(&root),
         permissions: read_permissions(&root),
-        concurrency: read_concurrency(&root),
+        cache_mode: fields::filled_text(&root, "cache-mode"),
+        concurrency,
         jobs,
+        ignored_keys: root.get("on").map(ignored_keys).unwrap_or_default(),
+        expression_keys: root.expression_keys(),
     })
 }

@@ -27,7 +27,10 @@ pub(crate) fn scan_text(text: &str, contexts: &[&str]) -> Scan {
         return Scan::Plain(text.to_string());
     };
     let mut faults = Vec::new();
+    let mut format = FormatLength::default();
+    let mut literal_start = 0;
     loop {
+        format.add_literal(&text[literal_start..start]);
         let body_start = start + OPEN.len();
         let Some(length) = find_close(&text[body_start..]) else {
             faults.push(
@@ -53,6 +56,8 @@ pub(crate) fn scan_text(text: &str, contexts: &[&str]) -> Scan {
             return Scan::Faulty(faults);
         }
         faults.extend(check_expression(body, contexts));
+        format.add_expression(body);
+        literal_start = end;
         if whole
             && faults.is_empty()
             && let Some(literal) = quoted_text(body)
@@ -64,10 +69,38 @@ pub(crate) fn scan_text(text: &str, contexts: &[&str]) -> Scan {
             None => break,
         }
     }
+    // Text around expressions becomes one `format` call, which has the same bound.
+    format.add_literal(&text[literal_start..]);
+    if faults.is_empty() && format.chars > EXPRESSION_CHARS_MAX {
+        faults.push(format!("Exceeded max expression length {EXPRESSION_CHARS_MAX}"));
+    }
     if faults.is_empty() {
         Scan::Expression
     } else {
         Scan::Faulty(faults)
+    }
+}
+
+/// How long the `format` call is that GitHub makes of a text with expressions in it.
+#[derive(Default)]
+struct FormatLength {
+    chars: usize,
+    arguments: usize,
+}
+
+impl FormatLength {
+    /// Quotes and braces are doubled.
+    fn add_literal(&mut self, text: &str) {
+        self.chars += text
+            .chars()
+            .map(|c| if matches!(c, '\'' | '{' | '}') { 2 } else { 1 })
+            .sum::<usize>();
+    }
+
+    /// A place holder in braces, and the argument behind a comma.
+    fn add_expression(&mut self, body: &str) {
+        self.chars += format!("{{{}}}, ", self.arguments).len() + body.chars().count();
+        self.arguments += 1;
     }
 }
 
@@ -338,6 +371,17 @@ mod tests {
         ] {
             assert_eq!(check_expression(body, &["github"]), None, "{body}");
         }
+    }
+
+    #[test]
+    fn a_long_text_around_an_expression_is_refused() {
+        let long = format!("{} ${{{{ github.sha }}}}", "x".repeat(EXPRESSION_CHARS_MAX));
+        let message = "Exceeded max expression length 21000".to_string();
+        assert_eq!(scan_text(&long, &["github"]), Scan::Faulty(vec![message]));
+        assert_eq!(
+            scan_text(&"x".repeat(30_000), &[]),
+            Scan::Plain("x".repeat(30_000))
+        );
     }
 
     #[test]

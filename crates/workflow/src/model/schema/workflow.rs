@@ -71,6 +71,7 @@ pub(crate) static WORKFLOW: Rule = rule(mapping(&[
     optional("defaults", &DEFAULTS),
     optional("env", &WORKFLOW_ENV),
     optional("permissions", &PERMISSIONS),
+    optional("cache-mode", &CACHE_MODE),
     optional("concurrency", &WORKFLOW_CONCURRENCY),
     required("jobs", &JOBS),
 ]));
@@ -95,7 +96,11 @@ static REPOSITORY_DISPATCH_MAPPING: Rule = rule(mapping(&[optional("types", &ONE
 
 /// The value of `workflow_dispatch`.
 pub(crate) static WORKFLOW_DISPATCH: Rule = rule(Shape::OneOf(&[&NULL, &DISPATCH_MAPPING]));
-static DISPATCH_MAPPING: Rule = rule(mapping(&[optional("inputs", &DISPATCH_INPUTS)]));
+/// GitHub reads over other keys here.
+static DISPATCH_MAPPING: Rule = rule(Shape::Mapping(MappingRule {
+    properties: &[optional("inputs", &DISPATCH_INPUTS)],
+    rest: Some(&ANY),
+}));
 static DISPATCH_INPUTS: Rule = rule(Shape::OneOf(&[&NULL, &DISPATCH_INPUT_MAP]));
 static DISPATCH_INPUT_MAP: Rule = rule(map_of(&DISPATCH_INPUT));
 static DISPATCH_INPUT: Rule = rule(Shape::OneOf(&[&NULL, &DISPATCH_INPUT_MAPPING]));
@@ -144,6 +149,9 @@ static CALL_OUTPUT: Rule = rule(mapping(&[
     required("value", &CALL_OUTPUT_VALUE),
 ]));
 static CALL_OUTPUT_VALUE: Rule = within(&["github", "inputs", "vars", "jobs"], Shape::Text);
+
+/// Newer than the published schema; named by those who follow GitHub's changes.
+static CACHE_MODE: Rule = rule(Shape::Words(&["read", "write", "write-only", "none"]));
 
 static PERMISSIONS: Rule = rule(Shape::OneOf(&[&PERMISSION_MAPPING, &PERMISSION_ALL]));
 static PERMISSION_ALL: Rule = rule(Shape::Words(&["read-all", "write-all"]));
@@ -203,6 +211,7 @@ static STEPS_JOB: Rule = rule(mapping(&[
     optional("env", &JOB_ENV),
     optional("environment", &ENVIRONMENT),
     optional("permissions", &PERMISSIONS),
+    optional("cache-mode", &CACHE_MODE),
     optional("concurrency", &JOB_CONCURRENCY),
     optional("outputs", &OUTPUTS),
     optional("defaults", &JOB_DEFAULTS),
@@ -217,6 +226,7 @@ static CALL_JOB: Rule = rule(mapping(&[
     optional("needs", &ONE_OR_MORE),
     optional("if", &JOB_CONDITION),
     optional("permissions", &PERMISSIONS),
+    optional("cache-mode", &CACHE_MODE),
     optional("concurrency", &JOB_CONCURRENCY),
     optional("strategy", &STRATEGY),
 ]));
