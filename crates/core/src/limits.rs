@@ -27,6 +27,38 @@ pub const BOX_PROCESSES_MAX: u64 = 4096;
 pub const BOX_OPEN_FILES_MAX: u64 = 16_384;
 /// A check that fails while less than this is free on the disk of the boxes says nothing about the tree.
 pub const BOX_DISK_FREE_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// The most artifacts one run may keep; a further upload fails with the number.
+pub const RUN_ARTIFACTS_MAX: usize = 500;
+/// The most files one artifact may hold; an upload of more fails.
+pub const ARTIFACT_FILES_MAX: usize = 100_000;
+/// The most bytes one artifact may hold, before compression; an upload or download of more fails.
+pub const ARTIFACT_BYTES_MAX: u64 = 10 * 1024 * 1024 * 1024;
+/// The most bytes of one file that a download writes into a box at once; a larger file goes in parts.
+pub const DELIVERY_PART_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The longest an artifact is kept unless its upload says less, in days; a larger wish is cut to it.
+pub const ARTIFACT_RETENTION_DAYS_MAX: u32 = 90;
+/// The longest key of a cache, in characters; a longer one fails the step.
+pub const CACHE_KEY_CHARS_MAX: usize = 512;
+/// The most keys a step may look for: one and nine to restore from.
+pub const CACHE_KEYS_MAX: usize = 10;
+/// The most bytes of one cache before compression; more are not saved, with a warning.
+pub const CACHE_ENTRY_BYTES_MAX: u64 = 10 * 1024 * 1024 * 1024;
+/// The most files of one cache; more are not saved, with a warning.
+pub const CACHE_ENTRY_FILES_MAX: usize = 1_000_000;
+/// The most entries of one scope that are looked at; eviction keeps a store below it.
+pub const CACHE_SCOPE_ENTRIES_MAX: usize = 10_000;
+/// The longest a command that moves a cache or looks for a toolchain in a box may take.
+pub const BOX_CHORE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// The most bytes of such a command's answer that are read; a longer answer fails the step.
+pub const BOX_CHORE_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most links of a box that are followed through one another when files are looked for.
+pub const SEARCH_LINKS_DEPTH_MAX: usize = 16;
+/// The most files and directories one search in a box looks at; a search that meets more fails.
+pub const SEARCH_FILES_MAX: usize = 2_000_000;
+/// The most files a mirrored action may have.
+pub const MIRROR_FILES_MAX: usize = 50_000;
+/// The most bytes a mirrored action may have.
+pub const MIRROR_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// The longest a title may be; the rest is cut with an ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
 /// The default wall time of a check.

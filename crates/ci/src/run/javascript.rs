@@ -4,7 +4,7 @@
 use gantry_workflow::model::{JavascriptAction, Text};
 
 use super::leg::set_pair;
-use super::post::Post;
+use super::post::{Post, PostHome, PostKind};
 use super::stage::{Ran, StageCommand, process_env};
 use super::step::StepCall;
 use super::uses::Action;
@@ -21,11 +21,15 @@ pub(super) fn run_javascript(
             key: call.key(),
             name: format!("Post {}", call.name),
             condition: runs.post_condition.clone(),
-            words: node_words(action, post),
-            inputs: inputs.to_vec(),
+            kind: PostKind::Command { words: node_words(action, post), inputs: inputs.to_vec() },
             env: call.env.clone(),
             action: call.action.to_owned(),
-            home: action.clone(),
+            home: PostHome {
+                file: action.file.path.clone(),
+                path: action.path.display().to_string(),
+                repository: action.repository.clone(),
+                reference: action.reference.clone(),
+            },
         });
     }
     run_node(call, action, &runs.main, inputs)

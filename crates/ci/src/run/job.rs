@@ -11,7 +11,7 @@ use gantry_workflow::graph::Expansion;
 use gantry_workflow::matrix::{EvaluationFault, LEGS_MAX, Leg as MatrixLeg, Matrix};
 use gantry_workflow::model::{
     Container, Defaults, Diagnostic, Job, OrExpression, Place, RunsOn, Services, Spanned, Step, StepKind, StepsJob,
-    Strategy, Text, UsesRef,
+    Strategy, UsesRef,
 };
 
 use super::evaluate::{Contexts, Evaluator, json_of_value, value_of_json};
@@ -147,6 +147,7 @@ pub(super) fn order<'a>(
     let mut env = around.env.to_vec();
     own_env.into_iter().for_each(|(name, value)| super::leg::set_pair(&mut env, name, value));
     let minutes = evaluated_number(&evaluator, steps_job.timeout_minutes.as_ref())?;
+    let cancel_minutes = evaluated_number(&evaluator, steps_job.cancel_timeout_minutes.as_ref())?;
     let tolerated = evaluator
         .boolean(steps_job.continue_on_error.as_ref(), &workflow::JOB_CONTINUE_ON_ERROR)
         .map_err(invalid)?;
@@ -182,6 +183,7 @@ pub(super) fn order<'a>(
             env,
             defaults,
             timeout: minutes.and_then(minutes_of).unwrap_or(JOB_TIMEOUT),
+            cancel_grace: cancel_minutes.and_then(minutes_of).unwrap_or(request.cancel_grace),
             workspace: layout::workspace(&request.repository.name),
             path: image_path(&image),
             container: Value::Object([("id", Value::from(""))].into_iter().collect()),
@@ -233,9 +235,6 @@ fn labels(evaluator: &Evaluator<'_>, runs_on: &RunsOn) -> Result<Vec<String>, St
     let mut labels = Vec::new();
     for label in &runs_on.labels {
         add_labels(&evaluator.value(label, &workflow::JOB_RUNS_ON).map_err(invalid)?, &mut labels);
-    }
-    if let Some(Text { value, .. }) = &runs_on.group {
-        return Err(format!("runs-on names the group '{value}', and there are no groups of runners here; name labels"));
     }
     Ok(labels)
 }

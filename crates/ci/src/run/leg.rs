@@ -44,6 +44,8 @@ pub(super) struct LegPlan<'a> {
     pub(super) defaults: StepDefaults,
     /// Wall time of all steps together.
     pub(super) timeout: Duration,
+    /// How long it may go on once it is cancelled.
+    pub(super) cancel_grace: Duration,
     /// The workspace in the box.
     pub(super) workspace: String,
     /// The `PATH` of the box before any step adds to it.

@@ -13,6 +13,8 @@ mod job;
 mod layout;
 mod leg;
 mod log;
+mod mirrored;
+mod native;
 mod output;
 mod post;
 mod report;
@@ -35,6 +37,6 @@ pub use concurrency::ConcurrencyGroups;
 pub use event::RunEvent;
 pub use report::{JobReport, RunReport, StepReport, WorkflowOutcome, WorkflowReport};
 pub use request::{
-    ActionPart, Containers, EventInput, Images, Library, NoLibrary, RepositoryInput, RunIdentity, RunRequest,
+    ActionPart, Containers, EventInput, Images, Library, NoLibrary, RepositoryInput, RunIdentity, RunRequest, Stores,
 };
 pub use workflows::{RunError, run_workflows};

@@ -13,11 +13,13 @@ use super::github::StepFields;
 use super::javascript::{input_variables, run_node, state_variables};
 use super::layout::StepFolder;
 use super::leg::Leg;
+use super::native::{NativePost, run_native_post};
 use super::report::StepFault;
 use super::scope::StepScope;
 use super::stage::{Ran, Stage, StageCommand, context_env, process_env};
 use super::step::{StepCall, StepDone, conclude};
-use super::uses::{Action, inputs_of, remote_action};
+use super::uses::{Action, inputs_of, name_of, remote_action};
+use crate::action::find_action;
 
 /// A stage that is still to be run.
 #[derive(Debug, Clone)]
@@ -27,12 +29,33 @@ pub(super) struct Post {
     pub(super) name: String,
     /// `post-if`.
     pub(super) condition: Option<Text>,
-    pub(super) words: Vec<String>,
-    pub(super) inputs: Vec<(String, String)>,
+    pub(super) kind: PostKind,
     pub(super) env: Vec<(String, String)>,
     /// `github.action`.
     pub(super) action: String,
-    pub(super) home: Action,
+    pub(super) home: PostHome,
+}
+
+/// What a stage does.
+#[derive(Debug, Clone)]
+pub(super) enum PostKind {
+    /// It runs a command, with these inputs of the action.
+    Command { words: Vec<String>, inputs: Vec<(String, String)> },
+    /// It is part of a built-in action.
+    Native(NativePost),
+}
+
+/// The action of a stage.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PostHome {
+    /// The action file, for what is wrong.
+    pub(super) file: String,
+    /// `github.action_path`.
+    pub(super) path: String,
+    /// `github.action_repository`.
+    pub(super) repository: String,
+    /// `github.action_ref`.
+    pub(super) reference: String,
 }
 
 /// Runs what is to be run after the last step, the latest first.
@@ -45,17 +68,16 @@ pub(super) fn run_posts(leg: &Leg<'_>, frame: &Frame<'_>, folder: &StepFolder) {
         leg.note_cancel();
         let watch = Stopwatch::start();
         let number = leg.start_step();
-        let path = post.home.path.display().to_string();
         let step_fields = || StepFields {
             action: &post.action,
-            path: &path,
+            path: &post.home.path,
             repository: &post.home.repository,
             reference: &post.home.reference,
             status: None,
             folder: Some(folder),
         };
         let scope = StepScope { leg, frame, env: &post.env, fields: step_fields() };
-        let evaluator = Evaluator { file: &post.home.file.path, scope: &scope };
+        let evaluator = Evaluator { file: &post.home.file, scope: &scope };
         let ran = match stage_holds(&evaluator, post.condition.as_ref()) {
             Err(why) => {
                 leg.say_error(number, &why);
@@ -72,17 +94,25 @@ pub(super) fn run_posts(leg: &Leg<'_>, frame: &Frame<'_>, folder: &StepFolder) {
 }
 
 fn run_post(leg: &Leg<'_>, post: &Post, (number, folder): (usize, &StepFolder), fields: &StepFields<'_>) -> Ran {
-    let saved = leg.state().saved.get(&post.key).cloned().unwrap_or_default();
-    let mut extra = input_variables(&post.inputs);
-    extra.extend(state_variables(saved));
     let fresh = Cancel::default();
     let cancel = if leg.state().grace_ends.is_some() { &fresh } else { leg.cancel };
+    let heading = format!("##[group]{}\n##[endgroup]", post.name);
+    if let Err(fault) = leg.say(number, &heading) {
+        return Ran::fault(fault);
+    }
+    let (words, inputs) = match &post.kind {
+        PostKind::Native(native) => return run_native_post(leg, post, native, (number, cancel), fields),
+        PostKind::Command { words, inputs } => (words, inputs),
+    };
+    let saved = leg.state().saved.get(&post.key).cloned().unwrap_or_default();
+    let mut extra = input_variables(inputs);
+    extra.extend(state_variables(saved));
     let stage = Stage { leg, number, folder, cancel, timeout: None };
     stage.run(StageCommand {
-        words: post.words.clone(),
+        words: words.clone(),
         env: process_env(leg, &post.env, fields, extra),
         directory: &leg.plan.workspace,
-        heading: vec![format!("##[group]{}", post.name), "##[endgroup]".to_owned()],
+        heading: Vec::new(),
     })
 }
 
@@ -100,6 +130,9 @@ pub(super) fn run_pres(leg: &Leg<'_>, frame: &Frame<'_>, steps: &[Step], folder:
         if let StepKind::Uses(uses) = &step.kind
             && let UsesRef::Remote(remote) = &uses.uses.value
         {
+            if find_action(&name_of(remote), &remote.reference).is_ok_and(|found| found.is_some()) {
+                continue;
+            }
             // An action that cannot be found fails the step that uses it, with its place in the order of steps.
             let Ok(action) = remote_action(leg, remote) else { continue };
             run_pre(leg, frame, uses, (index, &action, folder));

@@ -9,6 +9,9 @@ use gantry_workflow::model::WorkflowFile;
 
 use super::concurrency::ConcurrencyGroups;
 use super::event::RunEvent;
+use crate::action::Source;
+use crate::artifact::ArtifactStore;
+use crate::cache::{CacheAccess, CacheStore};
 
 /// One run of a commit's workflows for one event.
 pub struct RunRequest<'a> {
@@ -42,6 +45,8 @@ pub struct RunRequest<'a> {
     pub identity: RunIdentity,
     /// Where logs, summaries and artifacts go; it is there.
     pub folder: PathBuf,
+    /// Artifacts, caches and other commits for built-in actions; without them every built-in action fails.
+    pub stores: Option<&'a Stores<'a>>,
     /// Actions and workflows of other repositories.
     pub library: &'a dyn Library,
     /// The groups of `concurrency` that this run shares with others.
@@ -52,6 +57,18 @@ pub struct RunRequest<'a> {
     pub control: &'a SandboxControl,
     /// Is told what happens, from several threads.
     pub tell: &'a (dyn Fn(RunEvent<'_>) + Sync),
+}
+
+/// What built-in actions work with.
+pub struct Stores<'a> {
+    /// The run's artifacts.
+    pub artifacts: &'a ArtifactStore,
+    /// The repository's caches.
+    pub caches: &'a CacheStore,
+    /// Which of them the run may read and write.
+    pub access: &'a CacheAccess,
+    /// Where other commits and repositories come from.
+    pub source: &'a dyn Source,
 }
 
 /// The numbers of a run.

@@ -306,7 +306,7 @@ impl Leg<'_> {
             let now = self.clock.elapsed();
             let mut state = self.state();
             state.standing = Standing::Cancelled;
-            state.grace_ends.get_or_insert(now + self.request.cancel_grace);
+            state.grace_ends.get_or_insert(now + self.plan.cancel_grace);
             state.blame(Ending::Cancelled, "the job was cancelled");
         }
     }
@@ -316,7 +316,7 @@ impl Leg<'_> {
         let now = self.clock.elapsed();
         let mut state = self.state();
         state.standing = Standing::Cancelled;
-        state.grace_ends.get_or_insert(now + self.request.cancel_grace);
+        state.grace_ends.get_or_insert(now + self.plan.cancel_grace);
     }
 
     /// Tells whether even steps that run in a cancelled leg may not start any more.

@@ -16,10 +16,12 @@ use super::evaluate::Evaluator;
 use super::javascript::run_javascript;
 use super::layout;
 use super::leg::{Leg, remark};
+use super::native::run_native;
 use super::report::StepFault;
 use super::scope::read_box_file;
 use super::stage::{Ran, box_trouble};
 use super::step::StepCall;
+use crate::action::find_action;
 
 /// An action whose files are in the box.
 #[derive(Debug, Clone)]
@@ -41,6 +43,20 @@ pub(super) fn run_action(call: &StepCall<'_, '_>, uses: &UsesStep) -> Ran {
         Ok(given) => given,
         Err(diagnostic) => return failed(call, format!("The template is not valid. {diagnostic}")),
     };
+    if let UsesRef::Remote(remote) = &uses.uses.value {
+        match find_action(&name_of(remote), &remote.reference) {
+            Ok(Some(action)) => {
+                if let Err(fault) = say_heading(call, uses, &given) {
+                    return Ran::fault(fault);
+                }
+                return run_native(call, action, &remote.reference, &given);
+            }
+            Ok(None) => {}
+            // A version that is not built in may still be mirrored.
+            Err(refused) if !is_mirrored(call.leg, remote) => return failed(call, refused.to_string()),
+            Err(_) => {}
+        }
+    }
     let found = match &uses.uses.value {
         UsesRef::Local { path } => local_action(call, path),
         UsesRef::Remote(remote) => remote_action(call.leg, remote),
@@ -127,10 +143,24 @@ pub(super) fn inputs_of(
     Ok(inputs)
 }
 
-fn warn(call: &StepCall<'_, '_>, message: String) {
+pub(super) fn warn(call: &StepCall<'_, '_>, message: String) {
     // A log that cannot be written ends the step by its own output.
     let _ = call.leg.say(call.number, &format!("##[warning]{message}"));
     call.leg.state().annotate(remark(AnnotationLevel::Warning, message));
+}
+
+/// Returns the name of an action, without its reference.
+pub(super) fn name_of(remote: &RemoteRef) -> String {
+    match remote.path.as_str() {
+        "" => format!("{}/{}", remote.owner, remote.repository),
+        path => format!("{}/{}/{path}", remote.owner, remote.repository),
+    }
+}
+
+fn is_mirrored(leg: &Leg<'_>, remote: &RemoteRef) -> bool {
+    let found = leg.request.library.repository(&remote.owner, &remote.repository, &remote.reference);
+    // A mirror that cannot be read is told by whoever brings the action.
+    matches!(found, Ok(Some(_)) | Err(_))
 }
 
 /// The names an action file may have.

@@ -5,9 +5,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use gantry_adapters::engine::{Image, Limits, Network, SandboxControl};
+use gantry_ci::action::NoSource;
+use gantry_ci::artifact::ArtifactStore;
+use gantry_ci::cache::{CacheAccess, CacheStore};
 use gantry_ci::run::{
     ActionPart, ConcurrencyGroups, Containers, EventInput, Images, JobReport, Library, RepositoryInput, RunEvent,
-    RunIdentity, RunReport, RunRequest, run_workflows,
+    RunIdentity, RunReport, RunRequest, Stores, run_workflows,
 };
 use gantry_core::id::CommitId;
 use gantry_workflow::model::WorkflowFile;
@@ -104,6 +107,10 @@ impl World {
             default_branch: "main".into(),
             git_dir: self.folder.path().to_owned(),
         };
+        let artifacts = ArtifactStore::open(&self.folder.path().join("artifacts")).expect("it opens");
+        let caches = CacheStore::open(&self.folder.path().join("caches")).expect("it opens");
+        let access = CacheAccess::landed("main", "main");
+        let stores = Stores { artifacts: &artifacts, caches: &caches, access: &access, source: &NoSource };
         let request = RunRequest {
             workflows: &files,
             event: &self.event,
@@ -120,6 +127,7 @@ impl World {
             network: &Network::None,
             identity: RunIdentity { id: 7, number: 3, attempt: 1, debug: false },
             folder: self.folder.path().to_owned(),
+            stores: Some(&stores),
             library: self,
             groups: &self.groups,
             cancel_grace: self.cancel_grace,

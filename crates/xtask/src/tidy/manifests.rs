@@ -11,6 +11,7 @@ const ROWS: &[&[&str]] = &[
         "gantry-simulate",
         "gantry-memory",
     ],
+    &["gantry-ci"],
     &["gantry-engine"],
     &["gantry", "gantry-testkit"],
     &["xtask"],
