@@ -75,3 +75,17 @@ pub const FACTS_PAGE_MAX: u32 = 1_000;
 pub const CONFLICT_PATHS_MAX: usize = 20;
 /// The longest text a person may give as a reason, in characters; the rest is cut.
 pub const REASON_CHARS_MAX: usize = 2_000;
+/// The most entries one layer of an image may have; a larger one is refused.
+pub const IMAGE_ENTRIES_MAX: u64 = 2_000_000;
+/// The most bytes one layer may have when unpacked, whatever it is when packed; a larger one is refused.
+pub const IMAGE_LAYER_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// The most layers one image may have: an overlay of more is slow, and other engines take 127.
+pub const IMAGE_LAYERS_MAX: usize = 127;
+/// The most bytes a manifest, an index or a configuration of an image may have.
+pub const IMAGE_DOCUMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The longest path in a layer, in bytes: what the kernel takes in one call.
+pub const IMAGE_PATH_BYTES_MAX: usize = 4095;
+/// The most bytes of extended headers (long names, attributes) before one entry of a layer.
+pub const IMAGE_HEADER_BYTES_MAX: u64 = 1024 * 1024;
+/// How many things left out of a layer are named; the rest is counted.
+pub const IMAGE_NOTES_MAX: usize = 50;

@@ -1,0 +1,10 @@
+//! Tar archives as bytes: headers in and out. Must never touch a file system.
+
+mod header;
+mod reader;
+mod writer;
+
+pub(crate) use header::{BLOCK_BYTES, Kind};
+pub(crate) use reader::{Entry, RawSink, TarReader};
+pub use reader::TarError;
+pub(crate) use writer::{Meta, TarWriter, WriteEntry};
