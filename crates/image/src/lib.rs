@@ -5,8 +5,18 @@ mod archive;
 mod beneath;
 mod bounded;
 mod digest;
+mod format;
 mod layer;
+mod name;
+mod store;
 
 pub use archive::TarError;
 pub use digest::{Digest, DigestError};
+pub use format::{
+    ConfigDocument, ExportError, ExportFormat, Exported, History, ImportError, ImportRequest, Imported, RunConfig,
+};
 pub use layer::{CaptureError, LayerLimits, Note, NoteKind, Notes, ReassembleError, UnpackError};
+pub use name::{ImageName, NameError};
+pub use store::{
+    BakedInputs, ImageLimits, ImageRecord, ImageStore, LayerRecord, Lease, Progress, StepRecord, StoreError, Swept,
+};

@@ -46,6 +46,29 @@ impl<W: Write> TarWriter<W> {
         meta: &Meta,
         content: &mut dyn Read,
     ) -> io::Result<()> {
+        let size = self.begin(path, what, meta)?;
+        let copied = io::copy(&mut content.take(size), &mut self.target)?;
+        if copied != size {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a file became shorter while it was read",
+            ));
+        }
+        self.end(size)
+    }
+
+    /// Returns where the content of the entry that was begun goes.
+    pub(crate) fn content(&mut self) -> &mut W {
+        &mut self.target
+    }
+
+    /// Ends an entry whose content of that size was written.
+    pub(crate) fn end(&mut self, size: u64) -> io::Result<()> {
+        self.pad(size)
+    }
+
+    /// Writes the headers of an entry and returns how many bytes of content have to follow.
+    pub(crate) fn begin(&mut self, path: &[u8], what: WriteEntry<'_>, meta: &Meta) -> io::Result<u64> {
         let (kind, link, size) = match what {
             WriteEntry::File(size) => (b'0', &[][..], size),
             WriteEntry::Folder => (b'5', &[][..], 0),
@@ -74,11 +97,7 @@ impl<W: Write> TarWriter<W> {
             self.pad(length)?;
         }
         self.header(&name, kind, link, size, meta)?;
-        let copied = io::copy(&mut content.take(size), &mut self.target)?;
-        if copied != size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file became shorter while it was read"));
-        }
-        self.pad(size)
+        Ok(size)
     }
 
     /// Writes the end and returns the target.

@@ -1,0 +1,11 @@
+//! The formats images come in and go out as: plain tars, `docker save` archives, OCI layouts.
+
+mod documents;
+mod export;
+mod import;
+mod members;
+
+pub use documents::{ConfigDocument, History, RunConfig};
+pub(crate) use documents::{Descriptor, Index, MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST, Manifest, RootFs, host_architecture};
+pub use export::{ExportError, ExportFormat, Exported};
+pub use import::{ImportError, ImportRequest, Imported};
