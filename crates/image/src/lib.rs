@@ -8,6 +8,7 @@ mod digest;
 mod format;
 mod layer;
 mod name;
+mod recipe;
 mod store;
 
 pub use archive::TarError;
@@ -17,6 +18,10 @@ pub use format::{
 };
 pub use layer::{CaptureError, LayerLimits, Note, NoteKind, Notes, ReassembleError, UnpackError};
 pub use name::{ImageName, NameError};
+pub use recipe::{
+    Action, Base, CopySource, CopyStep, Devcontainer, ImageSection, Recipe, RecipeError, Stage, Step,
+    parse_devcontainer, parse_dockerfile, recipe_key,
+};
 pub use store::{
     BakedInputs, ImageLimits, ImageRecord, ImageStore, LayerRecord, Lease, Progress, StepRecord, StoreError, Swept,
 };
