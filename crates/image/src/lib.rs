@@ -4,14 +4,17 @@
 mod archive;
 mod beneath;
 mod bounded;
+mod build;
 mod digest;
 mod format;
 mod layer;
 mod name;
 mod recipe;
+mod scan;
 mod store;
 
 pub use archive::TarError;
+pub use build::{BuildError, BuildRequest, Built, ChangedLayer, LayerPath, RunStep, StepError, StepRunner};
 pub use digest::{Digest, DigestError};
 pub use format::{
     ConfigDocument, ExportError, ExportFormat, Exported, History, ImportError, ImportRequest, Imported, RunConfig,
@@ -22,6 +25,7 @@ pub use recipe::{
     Action, Base, CopySource, CopyStep, Devcontainer, ImageSection, Recipe, RecipeError, Stage, Step,
     parse_devcontainer, parse_dockerfile, recipe_key,
 };
+pub use scan::{Finding, ScanError};
 pub use store::{
     BakedInputs, ImageLimits, ImageRecord, ImageStore, LayerRecord, Lease, Progress, StepRecord, StoreError, Swept,
 };

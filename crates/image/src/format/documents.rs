@@ -191,6 +191,10 @@ impl ConfigDocument {
         }
     }
 
+    pub(crate) fn add_layer(&mut self, layer: Digest) {
+        self.rootfs.diff_ids.push(layer);
+    }
+
     /// Returns the digests of the layers' uncompressed tars, the lowest first.
     #[must_use]
     pub fn diff_ids(&self) -> &[Digest] {

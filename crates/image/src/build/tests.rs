@@ -1,0 +1,221 @@
+//! Builds with a runner that does what a step's words say in an upper folder, and counts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use gantry_core::time::Timestamp;
+
+use super::*;
+use crate::archive::WriteEntry;
+use crate::layer::stack::{Stack, open_file};
+use crate::layer::tests::{file, tar_of};
+use crate::recipe::{ImageSection, Recipe, parse_dockerfile};
+use crate::{Digest, ImageStore, ImportRequest};
+
+const NOW: Timestamp = Timestamp::from_millis(5);
+
+/// Understands `write PATH TEXT`, `delete PATH`, `fail CODE`.
+struct Fake {
+    scratch: PathBuf,
+    seen: Vec<(Vec<LayerPath>, RunStep)>,
+}
+
+impl StepRunner for Fake {
+    fn run(&mut self, layers: &[LayerPath], step: &RunStep) -> Result<ChangedLayer, StepError> {
+        self.seen.push((layers.to_vec(), step.clone()));
+        let upper = self.scratch.join(format!("upper{}", self.seen.len()));
+        std::fs::create_dir_all(&upper).expect("a folder");
+        let line = step.words.last().expect("a step has words").clone();
+        let words: Vec<&str> = line.splitn(3, ' ').collect();
+        match words.as_slice() {
+            ["write", path, text] => {
+                let path = upper.join(path);
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+                std::fs::write(path, text).expect("a file");
+            }
+            ["delete", path] => {
+                let folder = crate::beneath::Beneath::open(&upper).expect("it");
+                let folder = folder.folder(b"").expect("it");
+                rustix::fs::mknodat(&folder, *path, rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::empty(), 0)
+                    .expect("tests of deletions run as root");
+            }
+            ["fail", code] => return Err(StepError::Failed { code: code.parse().expect("a number") }),
+            other => panic!("{other:?}"),
+        }
+        Ok(ChangedLayer { upper, guard: None })
+    }
+}
+
+struct World {
+    scratch: tempfile::TempDir,
+    store: ImageStore,
+    runner: Fake,
+    secret: &'static [u8],
+}
+
+impl World {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let store = ImageStore::open(scratch.path().join("images")).expect("a store");
+        std::fs::create_dir(scratch.path().join("context")).expect("a folder");
+        let runner = Fake { scratch: scratch.path().join("uppers"), seen: Vec::new() };
+        let base = scratch.path().join("base.tar");
+        let tar = tar_of(&[
+            (b"tmp", WriteEntry::Folder, 0o1777, b""),
+            (b"usr/lib", WriteEntry::Folder, 0o755, b""),
+            (b"lib", WriteEntry::Symlink(b"usr/lib"), 0o777, b""),
+            (b"old", file(b"old"), 0o644, b"old"),
+        ]);
+        std::fs::write(&base, tar).expect("a file");
+        let name = Some("base".parse().expect("a name"));
+        store.import(&ImportRequest { path: &base, name, now: NOW }).expect("a base");
+        Self { scratch, store, runner, secret: b"no such secret" }
+    }
+
+    fn put(&self, path: &str, text: &str) {
+        let path = self.scratch.path().join("context").join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    fn build_recipe(&mut self, recipe: &Recipe, arguments: &[(&str, &str)]) -> Result<Built, BuildError> {
+        let secret = self.secret;
+        let request = BuildRequest {
+            recipe,
+            context: &self.scratch.path().join("context"),
+            names: vec!["built".parse().expect("a name")],
+            arguments: arguments.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            cached: true,
+            named_secret: &|bytes| bytes.windows(secret.len()).any(|window| window == secret).then(|| "DEPLOY".to_owned()),
+            now: NOW,
+        };
+        self.store.build(&request, &mut self.runner)
+    }
+
+    fn build(&mut self, text: &str) -> Result<Built, BuildError> {
+        self.build_recipe(&parse_dockerfile("Dockerfile", text).expect("a Dockerfile"), &[])
+    }
+
+    fn text(&self, image: Digest, path: &str) -> Option<String> {
+        let stack = Stack::open(&self.store.layer_trees(image).expect("it")).expect("trees");
+        let node = stack.resolve(path.as_bytes()).expect("a look")?;
+        Some(std::io::read_to_string(open_file(&node).expect("a file")).expect("text"))
+    }
+}
+
+#[test]
+fn a_dockerfile_is_built_once_and_then_taken_from_the_cache() {
+    let mut world = World::new();
+    world.put("a.txt", "from the context");
+    world.put("dir/b.txt", "b");
+    world.put("dir/c.log", "left out");
+    world.put(".dockerignore", "**/*.log\n");
+    let text = "FROM base AS one\nARG V=7\nENV A=x\nRUN write made $A\nFROM base\nWORKDIR /srv/app\nUSER dev\n\
+                COPY --from=one made /lib/made\nCOPY a.txt dir ./\nCOPY <<EOF /tmp/inline\n\"$HOME\" it's\nEOF\nRUN delete old\nCMD [\"sh\"]\n";
+    let built = world.build(text).expect("a build");
+    assert_eq!((built.run_count, built.cached_count), (6, 0));
+    let image = built.digest;
+    assert_eq!(world.text(image, "usr/lib/made").as_deref(), Some("$A"), "the link /lib stays a link");
+    assert_eq!(world.text(image, "srv/app/a.txt").as_deref(), Some("from the context"));
+    assert_eq!(world.text(image, "srv/app/b.txt").as_deref(), Some("b"));
+    assert_eq!(world.text(image, "srv/app/c.log"), None);
+    assert_eq!(world.text(image, "tmp/inline").as_deref(), Some("\"\" it's\n"));
+    assert_eq!(world.text(image, "old"), None);
+    let config = world.store.config(image).expect("it").config;
+    assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("dev", "/srv/app"));
+    assert_eq!(config.cmd, Some(vec!["sh".to_owned()]));
+    let (layers, first) = &world.runner.seen[0];
+    assert_eq!(layers.len(), 1);
+    assert_eq!(first.words, ["/bin/sh", "-c", "write made $A"]);
+    let environment: BTreeMap<&str, &str> = first.environment.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!((environment["A"], environment["V"]), ("x", "7"));
+    assert_eq!((world.runner.seen[1].1.user.as_str(), world.runner.seen[1].1.folder.as_str()), ("dev", "/srv/app"));
+    let again = world.build(text).expect("a build");
+    assert_eq!((again.digest, again.run_count, again.cached_count), (image, 0, 6));
+    world.put("a.txt", "changed");
+    let changed = world.build(text).expect("a build");
+    assert_ne!(changed.digest, image);
+    assert_eq!(changed.cached_count, 4, "what stands before the change and does not depend on it");
+}
+
+#[test]
+fn the_modes_of_folders_that_are_there_stay() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new();
+    world.put("a", "a");
+    let image = world.build("FROM base\nCOPY --chmod=750 a /tmp/new/\n").expect("a build").digest;
+    let tree = world.store.layer_trees(image).expect("it").pop().expect("a layer");
+    let mode = |path: &str| std::fs::metadata(tree.join(path)).expect("it").permissions().mode() & 0o7777;
+    assert_eq!((mode("tmp"), mode("tmp/new"), mode("tmp/new/a")), (0o1777, 0o755, 0o750));
+}
+
+#[test]
+fn the_table_is_built_and_its_key_files_decide() {
+    let mut world = World::new();
+    let section = ImageSection { base: "base".into(), packages: vec![], setup: vec!["write x y".into()], key: vec!["lock".into()] };
+    let recipe = section.recipe();
+    let first = world.build_recipe(&recipe, &[]).expect("a build");
+    let second = world.build_recipe(&recipe, &[]).expect("a build");
+    assert_eq!((first.run_count, second.run_count, second.digest), (1, 0, first.digest));
+    world.put("lock", "1");
+    assert_eq!(world.build_recipe(&recipe, &[]).expect("a build").run_count, 1);
+    assert_eq!(world.build_recipe(&recipe, &[]).expect("a build").run_count, 0);
+    let host = ImageSection { base: "host".into(), packages: vec![], setup: vec!["write x y".into()], key: vec![] };
+    world.build_recipe(&host.recipe(), &[]).expect("a build");
+    assert_eq!(world.runner.seen.last().expect("a step").0, [LayerPath::Host]);
+}
+
+#[test]
+fn arguments_reach_the_base_and_the_steps() {
+    let mut world = World::new();
+    let text = "ARG BASE=nothing\nFROM $BASE\nARG WHO\nRUN write who x\n";
+    let recipe = parse_dockerfile("Dockerfile", text).expect("a Dockerfile");
+    let error = world.build_recipe(&recipe, &[]).expect_err("no such base");
+    assert_eq!(error.to_string(), "Dockerfile line 2: no image is named \"nothing\"; pull or import it first");
+    let run = |world: &mut World, who| world.build_recipe(&recipe, &[("BASE", "base"), ("WHO", who)]).expect("a build").run_count;
+    assert_eq!((run(&mut world, "a"), run(&mut world, "a"), run(&mut world, "b")), (1, 0, 1));
+}
+
+#[test]
+fn a_failed_step_names_its_line_and_keeps_the_steps_before() {
+    let mut world = World::new();
+    let text = "FROM base\nRUN write a b\nRUN fail 3\n";
+    let error = world.build(text).expect_err("it fails");
+    assert!(matches!(&error, BuildError::Step { line: 3, source: StepError::Failed { code: 3 }, .. }), "{error}");
+    world.build(text).expect_err("it fails again");
+    assert_eq!(world.runner.seen.len(), 3, "the first step ran once");
+    assert!(world.store.resolve("built").is_err());
+}
+
+#[test]
+fn an_image_with_a_secret_is_refused() {
+    let mut world = World::new();
+    world.secret = b"hunter22";
+    let check = |world: &mut World, text: &str, place: &str, kind: &str| {
+        let error = world.build(text).expect_err(text);
+        let BuildError::Secrets(found) = &error else { panic!("{error}") };
+        assert_eq!((found[0].place.as_str(), found[0].kind.as_str()), (place, kind));
+        assert!(!error.to_string().contains("hunter22"), "{error}");
+        assert!(world.store.resolve("built").is_err());
+    };
+    check(&mut world, "FROM base\nRUN write etc/conf key=hunter22\n", "/etc/conf", "secret DEPLOY");
+    check(&mut world, "FROM base\nRUN write etc/conf key=hunter22\n", "/etc/conf", "secret DEPLOY");
+    check(&mut world, "FROM base\nENV KEY=hunter22\n", "environment KEY", "secret DEPLOY");
+    check(&mut world, "FROM base\nLABEL k=hunter22\n", "label k", "secret DEPLOY");
+    let token = ["npm_", "a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8"].concat();
+    world.put("token", &token);
+    check(&mut world, "FROM base\nCOPY token /t\n", "/t", "npm token");
+}
+
+#[test]
+fn a_copy_follows_no_link_out_of_the_context() {
+    let mut world = World::new();
+    let outside = world.scratch.path().join("outside");
+    std::fs::write(&outside, "outside").expect("a file");
+    std::os::unix::fs::symlink(&outside, world.scratch.path().join("context/link")).expect("a link");
+    std::os::unix::fs::symlink("..", world.scratch.path().join("context/up")).expect("a link");
+    for source in ["link", "up/outside", "../outside", Path::new(&outside).to_str().expect("UTF-8")] {
+        let error = world.build(&format!("FROM base\nCOPY {source} /x\n")).expect_err(source);
+        assert!(error.to_string().contains("is not there"), "{source}: {error}");
+    }
+}
