@@ -5,9 +5,12 @@ mod archive;
 mod beneath;
 mod bounded;
 mod build;
+mod collect;
 mod digest;
+mod drift;
 mod format;
 mod layer;
+mod list;
 mod name;
 mod recipe;
 mod scan;
@@ -15,11 +18,14 @@ mod store;
 
 pub use archive::TarError;
 pub use build::{BuildError, BuildRequest, Built, ChangedLayer, LayerPath, RunStep, StepError, StepRunner};
+pub use collect::{CollectLimits, ImageUse, Pruned, Removal, RemovalReason, plan_collection};
 pub use digest::{Digest, DigestError};
+pub use drift::{Drift, DriftError};
 pub use format::{
     ConfigDocument, ExportError, ExportFormat, Exported, History, ImportError, ImportRequest, Imported, RunConfig,
 };
 pub use layer::{CaptureError, LayerLimits, Note, NoteKind, Notes, ReassembleError, UnpackError};
+pub use list::{InspectedImage, ListedImage};
 pub use name::{ImageName, NameError};
 pub use recipe::{
     Action, Base, CopySource, CopyStep, Devcontainer, ImageSection, Recipe, RecipeError, Stage, Step,

@@ -219,3 +219,68 @@ fn a_copy_follows_no_link_out_of_the_context() {
         assert!(error.to_string().contains("is not there"), "{source}: {error}");
     }
 }
+
+#[test]
+fn each_difference_from_the_inputs_is_named() {
+    use crate::Drift;
+    let mut world = World::new();
+    world.put("lock", "1");
+    let section = |base: &str, packages: &[&str], setup: &[&str], key: &[&str]| {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        ImageSection { base: base.into(), packages: owned(packages), setup: owned(setup), key: owned(key) }.recipe()
+    };
+    let recipe = section("base", &[], &["write a b", "write c d"], &["lock"]);
+    let digest = world.build_recipe(&recipe, &[]).expect("a build").digest;
+    let context = world.scratch.path().join("context");
+    let check = |world: &World, recipe: &Recipe, expected: &[Drift]| {
+        let read = |path: &Path| std::fs::read(context.join(path));
+        assert_eq!(world.store.drift(digest, recipe, &read).expect("a look"), expected);
+    };
+    check(&world, &recipe, &[]);
+    check(&world, &section("base", &["git"], &["write a b", "write c d"], &["lock"]), &[Drift::PackageAdded { package: "git".into() }]);
+    check(&world, &section("other", &[], &["write a b", "write c d"], &["lock"]), &[Drift::Base { was: "base".into(), now: "other".into() }]);
+    check(&world, &section("base", &[], &["write c d", "write a b"], &["lock"]), &[Drift::Recipe]);
+    check(&world, &section("base", &[], &["write a b", "write e f"], &[]), &[
+        Drift::FileRemoved { path: "lock".into() },
+        Drift::StepAdded { step: "RUN write e f".into() },
+        Drift::StepRemoved { step: "RUN write c d".into() },
+    ]);
+    world.put("lock", "2");
+    check(&world, &recipe, &[Drift::FileChanged { path: "lock".into() }]);
+    world.put("lock", "1");
+    let base = world.store.resolve("base").expect("it");
+    world.store.set_name(&"base".parse().expect("a name"), digest).expect("a name");
+    check(&world, &recipe, &[Drift::BaseDigest { was: Some(base), now: Some(digest) }]);
+    let read = |_: &Path| Ok(Vec::new());
+    assert_eq!(world.store.drift(base, &recipe, &read).expect("a look"), [Drift::NotBuilt]);
+}
+
+#[test]
+fn what_is_pruned_takes_its_layers_and_steps_along() {
+    use std::time::Duration;
+
+    use crate::CollectLimits;
+    let mut world = World::new();
+    let built = world.build("FROM base\nRUN write a b\n").expect("a build").digest;
+    let later = Timestamp::from_millis(100_000);
+    let lease = world.store.lease(built, later).expect("a lease");
+    let limits = CollectLimits { unused_for: Some(Duration::from_secs(50)), bytes: None };
+    let pruned = world.store.prune(limits, later).expect("a prune");
+    assert_eq!((pruned.removed.len(), pruned.swept.layer_count), (1, 0), "the base's layer is the built image's, too");
+    drop(lease);
+    let much_later = Timestamp::from_millis(200_000);
+    let pruned = world.store.prune(limits, much_later).expect("a prune");
+    assert_eq!((pruned.removed.len(), pruned.step_count, pruned.swept.layer_count), (1, 1, 2));
+    assert_eq!(pruned.removed[0].1, ["built".parse().expect("a name")]);
+    assert!(world.store.list().expect("a list").is_empty());
+}
+
+#[test]
+fn a_scan_finds_what_a_later_layer_deletes() {
+    let mut world = World::new();
+    let built = world.build("FROM base\nRUN write old hunter22\nRUN delete old\n").expect("a build").digest;
+    let named = |bytes: &[u8]| bytes.windows(8).any(|window| window == b"hunter22").then(|| "DEPLOY".to_owned());
+    let found = world.store.scan(built, &named).expect("a scan");
+    let finding = |place: &str| crate::Finding { place: place.into(), kind: "secret DEPLOY".into() };
+    assert_eq!(found, [finding("history step 2"), finding("/old")]);
+}
