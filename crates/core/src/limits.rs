@@ -89,3 +89,8 @@ pub const IMAGE_PATH_BYTES_MAX: usize = 4095;
 pub const IMAGE_HEADER_BYTES_MAX: u64 = 1024 * 1024;
 /// How many things left out of a layer are named; the rest is counted.
 pub const IMAGE_NOTES_MAX: usize = 50;
+/// How long a registry may take to answer, and how long it may send nothing; then the pull fails, or goes on where it
+/// was cut.
+pub const REGISTRY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often in a row a download that was cut is gone on with; each try has to bring something.
+pub const REGISTRY_RESUMES_MAX: u32 = 10;

@@ -47,7 +47,10 @@ impl Beneath {
         }
         let mut at = 0;
         while at < path.len() {
-            let end = path[at..].iter().position(|byte| *byte == b'/').map_or(path.len(), |slash| at + slash);
+            let end = path[at..]
+                .iter()
+                .position(|byte| *byte == b'/')
+                .map_or(path.len(), |slash| at + slash);
             let (parent, name) = self.parent(&path[..end])?;
             match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -73,7 +76,10 @@ impl Beneath {
         if file.metadata()?.is_file() {
             return Ok(file);
         }
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ))
     }
 }
 
@@ -105,7 +111,13 @@ mod tests {
         symlink("../secret", scratch.path().join("in/link")).expect("a link");
         symlink("..", scratch.path().join("in/up")).expect("a link");
         let folder = Beneath::open(&scratch.path().join("in")).expect("the folder");
-        for path in ["link", "up/secret", "../secret", "/etc/passwd", "deep/../../secret"] {
+        for path in [
+            "link",
+            "up/secret",
+            "../secret",
+            "/etc/passwd",
+            "deep/../../secret",
+        ] {
             assert!(folder.file(path.as_bytes()).is_err(), "{path}");
         }
         assert!(folder.ensure_folder(b"up/made").is_err());

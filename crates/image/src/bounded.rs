@@ -16,14 +16,19 @@ pub(crate) struct Bounded<R> {
 
 impl<R: Read> Bounded<R> {
     pub(crate) fn new(inner: R, max: u64) -> Self {
-        Self { inner, max, left: max }
+        Self {
+            inner,
+            max,
+            left: max,
+        }
     }
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.left = (self.left.checked_sub(count as u64)).ok_or_else(|| io::Error::other(TooLarge(self.max)))?;
+        self.left =
+            (self.left.checked_sub(count as u64)).ok_or_else(|| io::Error::other(TooLarge(self.max)))?;
         Ok(count)
     }
 }

@@ -129,7 +129,10 @@ impl ImageStore {
         for removal in self.plan_prune(limits, now)? {
             let digest = removal.digest;
             if self.remove(digest)? {
-                let had = names.iter().filter(|(_, named)| *named == digest).map(|(name, _)| name.clone());
+                let had = names
+                    .iter()
+                    .filter(|(_, named)| *named == digest)
+                    .map(|(name, _)| name.clone());
                 removed.push((removal, had.collect()));
             } else {
                 kept.push(digest);
@@ -148,7 +151,9 @@ impl ImageStore {
         let mut uses = Vec::new();
         for image in self.list()? {
             let layers = self.record(image.digest)?.layers;
-            let sized = layers.into_iter().map(|layer| Ok((layer, self.layer_record(layer)?.content_bytes)));
+            let sized = layers
+                .into_iter()
+                .map(|layer| Ok((layer, self.layer_record(layer)?.content_bytes)));
             uses.push(ImageUse {
                 digest: image.digest,
                 used: Timestamp::from_millis(image.used_ms),
@@ -174,27 +179,51 @@ mod tests {
         ImageUse {
             digest: Digest::of(&[b'i', number]),
             used: Timestamp::from_millis(used),
-            layers: layers.iter().map(|number| (layer(*number), u64::from(*number) * 10)).collect(),
+            layers: layers
+                .iter()
+                .map(|number| (layer(*number), u64::from(*number) * 10))
+                .collect(),
             in_use,
         }
     }
 
     #[test]
     fn the_longest_unused_go_first_and_shared_layers_last() {
-        let images = [image(1, 100, &[1, 2], false), image(2, 50, &[1, 3], false), image(3, 10, &[4], true)];
+        let images = [
+            image(1, 100, &[1, 2], false),
+            image(2, 50, &[1, 3], false),
+            image(3, 10, &[4], true),
+        ];
         let check = |unused_ms: Option<u64>, bytes: Option<u64>, expected: &[(usize, RemovalReason, u64)]| {
-            let limits = CollectLimits { unused_for: unused_ms.map(Duration::from_millis), bytes };
+            let limits = CollectLimits {
+                unused_for: unused_ms.map(Duration::from_millis),
+                bytes,
+            };
             let found = plan_collection(&images, Timestamp::from_millis(200), limits);
-            let found: Vec<_> = found.iter().map(|one| (one.digest, one.reason, one.freed_bytes)).collect();
-            let expected: Vec<_> = expected.iter().map(|(at, reason, freed)| (images[*at].digest, *reason, *freed)).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|one| (one.digest, one.reason, one.freed_bytes))
+                .collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(at, reason, freed)| (images[*at].digest, *reason, *freed))
+                .collect();
             assert_eq!(found, expected);
         };
         check(None, None, &[]);
         check(Some(150), Some(100), &[]);
         check(Some(120), None, &[(1, RemovalReason::Unused, 30)]);
         check(None, Some(99), &[(1, RemovalReason::Space, 30)]);
-        check(Some(120), Some(40), &[(1, RemovalReason::Unused, 30), (0, RemovalReason::Space, 30)]);
-        check(None, Some(0), &[(1, RemovalReason::Space, 30), (0, RemovalReason::Space, 30)]);
+        check(
+            Some(120),
+            Some(40),
+            &[(1, RemovalReason::Unused, 30), (0, RemovalReason::Space, 30)],
+        );
+        check(
+            None,
+            Some(0),
+            &[(1, RemovalReason::Space, 30), (0, RemovalReason::Space, 30)],
+        );
     }
 
     proptest! {

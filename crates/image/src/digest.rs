@@ -42,7 +42,11 @@ impl Digest {
     pub fn parse_hex(hex: &str) -> Result<Self, DigestError> {
         let wrong = || DigestError(hex.to_owned());
         let digits = hex.as_bytes();
-        if digits.len() != 64 || digits.iter().any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        if digits.len() != 64
+            || digits
+                .iter()
+                .any(|digit| !matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return Err(wrong());
         }
         let mut bytes = [0; 32];
@@ -69,7 +73,9 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let hex = text.strip_prefix("sha256:").ok_or_else(|| DigestError(text.to_owned()))?;
+        let hex = text
+            .strip_prefix("sha256:")
+            .ok_or_else(|| DigestError(text.to_owned()))?;
         Self::parse_hex(hex).map_err(|_| DigestError(text.to_owned()))
     }
 }
@@ -154,7 +160,14 @@ mod tests {
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
         assert_eq!(text.parse(), Ok(digest));
-        for wrong in ["", "sha256:", "sha512:00", &text[..70], &text.to_uppercase(), "sha256:../../etc"] {
+        for wrong in [
+            "",
+            "sha256:",
+            "sha512:00",
+            &text[..70],
+            &text.to_uppercase(),
+            "sha256:../../etc",
+        ] {
             assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
         }
     }
@@ -165,6 +178,9 @@ mod tests {
         writer.write_all(b"ab").expect("memory");
         writer.write_all(b"c").expect("memory");
         let (bytes, digest, count) = writer.into_parts();
-        assert_eq!((bytes.as_slice(), digest, count), (&b"abc"[..], Digest::of(b"abc"), 3));
+        assert_eq!(
+            (bytes.as_slice(), digest, count),
+            (&b"abc"[..], Digest::of(b"abc"), 3)
+        );
     }
 }

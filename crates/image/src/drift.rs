@@ -130,8 +130,18 @@ impl ImageStore {
         // The packages of a table are a step, too, and are named one by one above.
         let is_packages = |step: &String| step.starts_with("packages ") || step.starts_with("FROM ");
         let steps = recipe.step_texts();
-        found.extend(missing(&steps, &baked.steps).into_iter().filter(|step| !is_packages(step)).map(|step| Drift::StepAdded { step }));
-        found.extend(missing(&baked.steps, &steps).into_iter().filter(|step| !is_packages(step)).map(|step| Drift::StepRemoved { step }));
+        found.extend(
+            missing(&steps, &baked.steps)
+                .into_iter()
+                .filter(|step| !is_packages(step))
+                .map(|step| Drift::StepAdded { step }),
+        );
+        found.extend(
+            missing(&baked.steps, &steps)
+                .into_iter()
+                .filter(|step| !is_packages(step))
+                .map(|step| Drift::StepRemoved { step }),
+        );
         let key = recipe_key(recipe, read).map_err(|source| DriftError::File {
             path: recipe.file.clone(),
             source,
@@ -153,7 +163,12 @@ impl ImageStore {
             let now = match read(Path::new(path)) {
                 Ok(bytes) => Some(Digest::of(&bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(source) => return Err(DriftError::File { path: path.clone(), source }),
+                Err(source) => {
+                    return Err(DriftError::File {
+                        path: path.clone(),
+                        source,
+                    });
+                }
             };
             let path = path.clone();
             match (baked.get(&path).copied().flatten(), now) {

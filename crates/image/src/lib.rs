@@ -13,6 +13,7 @@ mod layer;
 mod list;
 mod name;
 mod recipe;
+mod registry;
 mod scan;
 mod store;
 
@@ -22,7 +23,8 @@ pub use collect::{CollectLimits, ImageUse, Pruned, Removal, RemovalReason, plan_
 pub use digest::{Digest, DigestError};
 pub use drift::{Drift, DriftError};
 pub use format::{
-    ConfigDocument, ExportError, ExportFormat, Exported, History, ImportError, ImportRequest, Imported, RunConfig,
+    ConfigDocument, ExportError, ExportFormat, Exported, History, ImportError, ImportRequest, Imported,
+    RunConfig,
 };
 pub use layer::{CaptureError, LayerLimits, Note, NoteKind, Notes, ReassembleError, UnpackError};
 pub use list::{InspectedImage, ListedImage};
@@ -31,7 +33,9 @@ pub use recipe::{
     Action, Base, CopySource, CopyStep, Devcontainer, ImageSection, Recipe, RecipeError, Stage, Step,
     parse_devcontainer, parse_dockerfile, recipe_key,
 };
+pub use registry::{Credentials, PullError, PullRequest, ReferenceError};
 pub use scan::{Finding, ScanError};
 pub use store::{
-    BakedInputs, ImageLimits, ImageRecord, ImageStore, LayerRecord, Lease, Progress, StepRecord, StoreError, Swept,
+    BakedInputs, ImageLimits, ImageRecord, ImageStore, LayerRecord, Lease, Progress, StepRecord, StoreError,
+    Swept,
 };

@@ -61,7 +61,9 @@ impl ImageStore {
                 digest,
                 names: names_of(&names, digest),
                 created_ms: record.created_ms,
-                used_ms: self.used(digest)?.map_or(record.created_ms, |used| used.as_millis()),
+                used_ms: self
+                    .used(digest)?
+                    .map_or(record.created_ms, |used| used.as_millis()),
                 layer_count: record.layers.len(),
                 content_bytes,
                 in_use: self.is_leased(digest)?,
@@ -76,7 +78,11 @@ impl ImageStore {
     /// Errors: [`StoreError::Unknown`], and the store's.
     pub fn inspect(&self, digest: Digest) -> Result<InspectedImage, StoreError> {
         let record = self.record(digest)?;
-        let layers = record.layers.iter().map(|layer| self.layer_record(*layer)).collect::<Result<_, _>>()?;
+        let layers = record
+            .layers
+            .iter()
+            .map(|layer| self.layer_record(*layer))
+            .collect::<Result<_, _>>()?;
         Ok(InspectedImage {
             names: names_of(&self.names()?, digest),
             config: self.config(digest)?,
@@ -88,5 +94,9 @@ impl ImageStore {
 }
 
 fn names_of(names: &[(ImageName, Digest)], digest: Digest) -> Vec<ImageName> {
-    names.iter().filter(|(_, named)| *named == digest).map(|(name, _)| name.clone()).collect()
+    names
+        .iter()
+        .filter(|(_, named)| *named == digest)
+        .map(|(name, _)| name.clone())
+        .collect()
 }

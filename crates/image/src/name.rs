@@ -36,7 +36,9 @@ impl ImageName {
     /// Returns the part before the tag.
     #[must_use]
     pub fn repository(&self) -> &str {
-        self.0.rsplit_once(':').map_or(self.0.as_str(), |(repository, _)| repository)
+        self.0
+            .rsplit_once(':')
+            .map_or(self.0.as_str(), |(repository, _)| repository)
     }
 
     /// Returns the tag.
@@ -60,7 +62,9 @@ fn is_part(part: &str, more: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric();
     bytes.first().is_some_and(plain)
         && bytes.last().is_some_and(|byte| plain(byte) || *byte == b'_')
-        && bytes.iter().all(|byte| plain(byte) || b"._-".contains(byte) || more.contains(byte))
+        && bytes
+            .iter()
+            .all(|byte| plain(byte) || b"._-".contains(byte) || more.contains(byte))
 }
 
 impl FromStr for ImageName {
@@ -131,7 +135,19 @@ mod tests {
         check("debian:12-slim", Some("debian:12-slim"));
         check("127.0.0.1:5000/a/b", Some("127.0.0.1:5000/a/b:latest"));
         check("localhost:5000/a:v1", Some("localhost:5000/a:v1"));
-        for wrong in ["", ".", "..", "a/../b", "/a", "a/", "a:", "a b", "a@sha256:00", "a%2Fb", "a:b:c"] {
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "a/../b",
+            "/a",
+            "a/",
+            "a:",
+            "a b",
+            "a@sha256:00",
+            "a%2Fb",
+            "a:b:c",
+        ] {
             check(wrong, None);
         }
     }

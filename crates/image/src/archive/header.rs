@@ -57,7 +57,10 @@ impl Header<'_> {
         };
         let bytes = || {
             let field = 148..156;
-            self.0.iter().enumerate().map(move |(at, byte)| if field.contains(&at) { b' ' } else { *byte })
+            self.0
+                .iter()
+                .enumerate()
+                .map(move |(at, byte)| if field.contains(&at) { b' ' } else { *byte })
         };
         let unsigned: u64 = bytes().map(u64::from).sum();
         let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
@@ -92,7 +95,9 @@ impl Header<'_> {
 
     /// Returns seconds since 1970, or zero where the field cannot be read: a date decides nothing.
     pub(crate) fn modified(&self) -> i64 {
-        number(&self.0[136..148]).and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(0)
+        number(&self.0[136..148])
+            .and_then(|seconds| i64::try_from(seconds).ok())
+            .unwrap_or(0)
     }
 
     /// Returns the pieces of a sparse file in this header, whether more follow, and the whole size.
@@ -109,7 +114,8 @@ pub(crate) fn sparse_more(block: &[u8; BLOCK_BYTES]) -> Option<(Vec<(u64, u64)>,
 
 fn pieces(bytes: &[u8]) -> Option<Vec<(u64, u64)>> {
     let used = bytes.chunks_exact(24).take_while(|piece| piece[0] != 0);
-    used.map(|piece| Some((number(&piece[..12])?, number(&piece[12..])?))).collect()
+    used.map(|piece| Some((number(&piece[..12])?, number(&piece[12..])?)))
+        .collect()
 }
 
 /// Returns the bytes before the first NUL.
@@ -127,7 +133,11 @@ fn number(field: &[u8]) -> Option<u64> {
         }
         let low: [u8; 8] = low.try_into().ok()?;
         let value = u64::from_be_bytes(low);
-        return Some(if field.len() == 8 { value & (u64::MAX >> 8) } else { value });
+        return Some(if field.len() == 8 {
+            value & (u64::MAX >> 8)
+        } else {
+            value
+        });
     }
     let trimmed = text(field).trim_ascii();
     if trimmed.is_empty() {
@@ -135,7 +145,10 @@ fn number(field: &[u8]) -> Option<u64> {
     }
     let digits = std::str::from_utf8(trimmed).ok()?;
     // `from_str_radix` takes a sign, a header does not.
-    digits.bytes().all(|digit| matches!(digit, b'0'..=b'7')).then(|| u64::from_str_radix(digits, 8).ok())?
+    digits
+        .bytes()
+        .all(|digit| matches!(digit, b'0'..=b'7'))
+        .then(|| u64::from_str_radix(digits, 8).ok())?
 }
 
 /// Writes an octal number that ends with NUL, or GNU's binary form if it is too long for that.

@@ -5,6 +5,6 @@ mod reader;
 mod writer;
 
 pub(crate) use header::{BLOCK_BYTES, Kind};
-pub(crate) use reader::{Entry, RawSink, TarReader};
 pub use reader::TarError;
+pub(crate) use reader::{Entry, RawSink, TarReader};
 pub(crate) use writer::{Meta, TarWriter, WriteEntry};

@@ -134,7 +134,10 @@ impl<R: Read> TarReader<R> {
             }
             let size = header.size().ok_or(TarError::Header("a size cannot be read"))?;
             let kind = header.kind();
-            if !matches!(kind, Kind::LongPath | Kind::LongLink | Kind::Extended | Kind::Global) {
+            if !matches!(
+                kind,
+                Kind::LongPath | Kind::LongLink | Kind::Extended | Kind::Global
+            ) {
                 return self.entry(&header, own, size, sink).map(Some);
             }
             extra_bytes += size;
@@ -218,7 +221,9 @@ impl<R: Read> TarReader<R> {
             return Err(wrong);
         };
         while more {
-            let block = self.block(sink)?.ok_or_else(|| TarError::Truncated("a sparse file's map".to_owned()))?;
+            let block = self
+                .block(sink)?
+                .ok_or_else(|| TarError::Truncated("a sparse file's map".to_owned()))?;
             let Some((further, again)) = sparse_more(&block) else {
                 return Err(wrong);
             };
@@ -272,10 +277,12 @@ impl<R: Read> TarReader<R> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), TarError> {
-        self.source.read_exact(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => TarError::Truncated("an entry".to_owned()),
-            _ => unreadable(error),
-        })
+        self.source
+            .read_exact(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => TarError::Truncated("an entry".to_owned()),
+                _ => unreadable(error),
+            })
     }
 
     /// Reads one block; `None` where the archive ends without the two empty blocks.
@@ -352,7 +359,8 @@ impl Extended {
             }
             let record = &body[space + 1..length - 1];
             let equals = record.iter().position(|byte| *byte == b'=').ok_or(WRONG)?;
-            self.apply(&record[..equals], &record[equals + 1..]).ok_or(WRONG)?;
+            self.apply(&record[..equals], &record[equals + 1..])
+                .ok_or(WRONG)?;
             body = &body[length..];
         }
         Ok(())

@@ -92,7 +92,16 @@ impl<W: Write> TarWriter<W> {
         }
         if !records.is_empty() {
             let length = records.len() as u64;
-            self.header(b"PaxHeaders/entry", b'x', &[], length, &Meta { mode: 0o644, ..Meta::default() })?;
+            self.header(
+                b"PaxHeaders/entry",
+                b'x',
+                &[],
+                length,
+                &Meta {
+                    mode: 0o644,
+                    ..Meta::default()
+                },
+            )?;
             self.target.write_all(&records)?;
             self.pad(length)?;
         }
@@ -109,7 +118,8 @@ impl<W: Write> TarWriter<W> {
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
         let over = usize::try_from(size % BLOCK_BYTES as u64).expect("a rest below 512 fits");
-        self.target.write_all(&[0; BLOCK_BYTES][..(BLOCK_BYTES - over) % BLOCK_BYTES])
+        self.target
+            .write_all(&[0; BLOCK_BYTES][..(BLOCK_BYTES - over) % BLOCK_BYTES])
     }
 
     fn header(&mut self, name: &[u8], kind: u8, link: &[u8], size: u64, meta: &Meta) -> io::Result<()> {
@@ -164,8 +174,17 @@ mod tests {
             ..Meta::default()
         };
         let mut writer = TarWriter::new(Vec::new());
-        writer.append(&long, WriteEntry::File(3), &meta, &mut &b"abc"[..]).expect("memory");
-        writer.append(b"l", WriteEntry::Symlink(&long), &Meta::default(), &mut io::empty()).expect("memory");
+        writer
+            .append(&long, WriteEntry::File(3), &meta, &mut &b"abc"[..])
+            .expect("memory");
+        writer
+            .append(
+                b"l",
+                WriteEntry::Symlink(&long),
+                &Meta::default(),
+                &mut io::empty(),
+            )
+            .expect("memory");
         let bytes = writer.finish().expect("memory");
         let mut reader = TarReader::new(bytes.as_slice());
         let first = reader.next(&mut ()).expect("an entry").expect("not the end");

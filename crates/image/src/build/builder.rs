@@ -20,7 +20,9 @@ use crate::format::{ImportError, ImportRequest};
 use crate::layer::stack::Stack;
 use crate::layer::{CaptureError, capture};
 use crate::name::ImageName;
-use crate::recipe::{Action, Base, CopySource, CopyStep, KeyHash, Recipe, RecipeError, Stage, Step, recipe_key};
+use crate::recipe::{
+    Action, Base, CopySource, CopyStep, KeyHash, Recipe, RecipeError, Stage, Step, recipe_key,
+};
 use crate::scan::{Finding, ScanError, scan_config, scan_tree};
 use crate::store::{BakedInputs, ImageStore, NewImage, StoreError, Transaction};
 
@@ -107,7 +109,11 @@ impl ImageStore {
     /// Builds an image, from the cache where nothing changed.
     ///
     /// Errors: [`BuildError`].
-    pub fn build(&self, request: &BuildRequest<'_>, runner: &mut dyn StepRunner) -> Result<Built, BuildError> {
+    pub fn build(
+        &self,
+        request: &BuildRequest<'_>,
+        runner: &mut dyn StepRunner,
+    ) -> Result<Built, BuildError> {
         let mut build = Build {
             store: self,
             request,
@@ -119,7 +125,11 @@ impl ImageStore {
         };
         let needed = needed_stages(request.recipe);
         for (number, stage) in request.recipe.stages.iter().enumerate() {
-            let state = if needed.contains(&number) { Some(build.stage(stage, runner)?) } else { None };
+            let state = if needed.contains(&number) {
+                Some(build.stage(stage, runner)?)
+            } else {
+                None
+            };
             build.stages.push(state);
         }
         build.finish()
@@ -152,8 +162,14 @@ fn needed_stages(recipe: &Recipe) -> Vec<usize> {
 
 fn stage_named(stages: &[Stage], word: &str, by_number: bool) -> Option<usize> {
     let lower = word.to_ascii_lowercase();
-    let named = stages.iter().rposition(|stage| stage.name.as_deref() == Some(lower.as_str()));
-    named.or_else(|| word.parse().ok().filter(|number| by_number && *number < stages.len()))
+    let named = stages
+        .iter()
+        .rposition(|stage| stage.name.as_deref() == Some(lower.as_str()));
+    named.or_else(|| {
+        word.parse()
+            .ok()
+            .filter(|number| by_number && *number < stages.len())
+    })
 }
 
 struct Build<'a> {
@@ -188,14 +204,21 @@ impl Build<'_> {
 
     /// Returns a value for an `ARG`: what the caller gives, or the default.
     fn argument(&self, name: &str, default: Option<&str>) -> Option<String> {
-        self.request.arguments.get(name).cloned().or_else(|| default.map(str::to_owned))
+        self.request
+            .arguments
+            .get(name)
+            .cloned()
+            .or_else(|| default.map(str::to_owned))
     }
 
     /// Returns the arguments before the first stage; later defaults may use earlier ones.
     fn global_arguments(&self) -> Result<BTreeMap<String, String>, String> {
         let mut known = StageState::empty(false);
         for (name, default) in &self.request.recipe.arguments {
-            let default = default.as_ref().map(|default| known.expand(default)).transpose()?;
+            let default = default
+                .as_ref()
+                .map(|default| known.expand(default))
+                .transpose()?;
             if let Some(value) = self.argument(name, default.as_deref()) {
                 known.arguments.insert(name.clone(), value);
             }
@@ -211,7 +234,11 @@ impl Build<'_> {
             Base::Scratch => StageState::empty(false),
             Base::File(path) => {
                 let path = self.request.context.join(path);
-                let import = ImportRequest { path: &path, name: None, now: self.request.now };
+                let import = ImportRequest {
+                    path: &path,
+                    name: None,
+                    now: self.request.now,
+                };
                 let digest = self.store.import(&import)?.digest;
                 self.base = Some(digest);
                 StageState::on_image(digest, self.store.config(digest)?)
@@ -220,8 +247,12 @@ impl Build<'_> {
                 let mut words = StageState::empty(false);
                 words.arguments = self.global_arguments().map_err(fail)?;
                 let name = words.expand(word).map_err(fail)?;
-                if let Some(number) = stage_named(&self.request.recipe.stages[..self.stages.len()], &name, false) {
-                    self.stages[number].clone().expect("a stage that another stands on is needed")
+                if let Some(number) =
+                    stage_named(&self.request.recipe.stages[..self.stages.len()], &name, false)
+                {
+                    self.stages[number]
+                        .clone()
+                        .expect("a stage that another stands on is needed")
                 } else {
                     let digest = self.store.resolve(&name).map_err(|error| match error {
                         StoreError::Unknown(_) => BuildError::from(fail(format!(
@@ -237,7 +268,8 @@ impl Build<'_> {
         state.arguments.clear();
         if !self.request.recipe.key_files.is_empty() {
             let mut key = KeyHash::new("keyed");
-            key.part(state.key.to_string().as_bytes()).part(self.recipe_key()?.as_bytes());
+            key.part(state.key.to_string().as_bytes())
+                .part(self.recipe_key()?.as_bytes());
             state.key = key.finish();
         }
         Ok(state)
@@ -247,7 +279,10 @@ impl Build<'_> {
         let mut state = self.base(stage)?;
         for step in &stage.steps {
             if state.layers.len() >= IMAGE_LAYERS_MAX {
-                return Err(self.fail(step, format!("the image would have more than {IMAGE_LAYERS_MAX} layers; join steps")));
+                return Err(self.fail(
+                    step,
+                    format!("the image would have more than {IMAGE_LAYERS_MAX} layers; join steps"),
+                ));
             }
             self.step(&mut state, step, runner)?;
         }
@@ -260,15 +295,22 @@ impl Build<'_> {
         step: &Step,
         runner: &mut dyn StepRunner,
     ) -> Result<(), BuildError> {
-        if state.configure(&step.action).map_err(|problem| self.fail(step, problem))? {
+        if state
+            .configure(&step.action)
+            .map_err(|problem| self.fail(step, problem))?
+        {
             state.remember(&step.text, true);
             return Ok(());
         }
         match &step.action {
             Action::Argument(name, default) => {
-                let globals = self.global_arguments().map_err(|problem| self.fail(step, problem))?;
+                let globals = self
+                    .global_arguments()
+                    .map_err(|problem| self.fail(step, problem))?;
                 let default = default.as_ref().map(|default| state.expand(default)).transpose();
-                let default = default.map_err(|problem| self.fail(step, problem))?.or_else(|| globals.get(name).cloned());
+                let default = default
+                    .map_err(|problem| self.fail(step, problem))?
+                    .or_else(|| globals.get(name).cloned());
                 if let Some(value) = self.argument(name, default.as_deref()) {
                     state.arguments.insert(name.clone(), value);
                 }
@@ -291,7 +333,9 @@ impl Build<'_> {
         step: &Step,
         runner: &mut dyn StepRunner,
     ) -> Result<(), BuildError> {
-        let run = state.run_step(&step.action, &step.text).expect("every other action was taken before");
+        let run = state
+            .run_step(&step.action, &step.text)
+            .expect("every other action was taken before");
         let key = state.step_key(&run);
         if self.request.cached
             && let Some(layer) = self.store.cached_step(&key.hex())?
@@ -312,34 +356,52 @@ impl Build<'_> {
         capture(&changed.upper, BufWriter::with_capacity(256 * 1024, file))?;
         drop(changed);
         let layer = self.new_layer(&path)?;
-        self.transaction.commit_step(&key.hex(), layer, self.request.now)?;
+        self.transaction
+            .commit_step(&key.hex(), layer, self.request.now)?;
         self.run_count += 1;
         state.add_layer(layer, &step.text, key);
         Ok(())
     }
 
     fn scratch(&self, path: &Path, source: io::Error) -> BuildError {
-        StoreError::Io { path: path.to_owned(), source }.into()
+        StoreError::Io {
+            path: path.to_owned(),
+            source,
+        }
+        .into()
     }
 
     /// Unpacks a layer and refuses it if it holds a secret.
     fn new_layer(&mut self, path: &Path) -> Result<Digest, BuildError> {
         let file = File::open(path).map_err(|source| self.scratch(path, source))?;
-        let layer = self.transaction.add_layer(BufReader::with_capacity(256 * 1024, file), None)?.diff_id;
+        let layer = self
+            .transaction
+            .add_layer(BufReader::with_capacity(256 * 1024, file), None)?
+            .diff_id;
         let found = scan_tree(&self.transaction.layer_tree(layer), self.request.named_secret)?;
-        if found.is_empty() { Ok(layer) } else { Err(BuildError::Secrets(found)) }
+        if found.is_empty() {
+            Ok(layer)
+        } else {
+            Err(BuildError::Secrets(found))
+        }
     }
 
     /// Returns a stage as one tree; the host is below where the stage stands on it.
     fn stack(&self, state: &StageState) -> io::Result<Stack> {
         let host = state.on_host.then(|| PathBuf::from("/"));
-        let trees = state.layers.iter().map(|layer| self.transaction.layer_tree(*layer));
+        let trees = state
+            .layers
+            .iter()
+            .map(|layer| self.transaction.layer_tree(*layer));
         Stack::open(&host.into_iter().chain(trees).collect::<Vec<_>>())
     }
 
     /// Makes the working directory where it is missing.
     fn folder(&mut self, state: &mut StageState, step: &Step) -> Result<(), BuildError> {
-        let failed = |source| BuildError::Context { path: state.folder().into(), source };
+        let failed = |source| BuildError::Context {
+            path: state.folder().into(),
+            source,
+        };
         let stack = self.stack(state).map_err(failed)?;
         let path = real_path(&stack, &state.folder()).map_err(failed)?;
         if stack.resolve(&path).map_err(failed)?.is_some() {
@@ -357,20 +419,30 @@ impl Build<'_> {
         let into = target.ends_with('/') || target == "." || copy.sources.len() > 1;
         let stack = self.stack(state).map_err(failed)?;
         let to = real_path(&stack, &state.absolute(&target)).map_err(failed)?;
-        let is_folder = stack.resolve(&to).map_err(failed)?.is_some_and(|node| node.kind() == rustix::fs::FileType::Directory);
+        let is_folder = stack
+            .resolve(&to)
+            .map_err(failed)?
+            .is_some_and(|node| node.kind() == rustix::fs::FileType::Directory);
         let mut sources = Vec::new();
         let mut inline = Vec::new();
         for source in &copy.sources {
             match source {
                 CopySource::Inline(name, text, expands) => {
-                    let text = if *expands { expand_text(state, text).map_err(|problem| self.fail(step, problem))? } else { text.clone() };
+                    let text = if *expands {
+                        expand_text(state, text).map_err(|problem| self.fail(step, problem))?
+                    } else {
+                        text.clone()
+                    };
                     inline.push((name.clone(), text));
                 }
                 CopySource::Path(word) => {
                     let word = expand(word)?;
                     let found = find(&from, word.as_bytes(), &ignore).map_err(failed)?;
                     if found.is_empty() {
-                        return Err(self.fail(step, format!("{word} is not there, or .dockerignore leaves it out")));
+                        return Err(self.fail(
+                            step,
+                            format!("{word} is not there, or .dockerignore leaves it out"),
+                        ));
                     }
                     sources.extend(found);
                 }
@@ -381,11 +453,19 @@ impl Build<'_> {
             for source in &sources {
                 let name = crate::beneath::split(&source.path).1;
                 let is_file = source.node.kind() != rustix::fs::FileType::Directory;
-                let to = if into && is_file { join(&to, name) } else { to.clone() };
+                let to = if into && is_file {
+                    join(&to, name)
+                } else {
+                    to.clone()
+                };
                 copier.copy(source, &to, &ignore)?;
             }
             for (name, text) in &inline {
-                let to = if into { join(&to, name.as_bytes()) } else { to.clone() };
+                let to = if into {
+                    join(&to, name.as_bytes())
+                } else {
+                    to.clone()
+                };
                 copier.inline(&to, text.as_bytes())?;
             }
             Ok(())
@@ -393,8 +473,16 @@ impl Build<'_> {
     }
 
     /// Opens where a copy comes from.
-    fn source(&self, state: &StageState, step: &Step, copy: &CopyStep) -> Result<(Stack, Ignore), BuildError> {
-        let failed = |source| BuildError::Context { path: self.request.context.to_owned(), source };
+    fn source(
+        &self,
+        state: &StageState,
+        step: &Step,
+        copy: &CopyStep,
+    ) -> Result<(Stack, Ignore), BuildError> {
+        let failed = |source| BuildError::Context {
+            path: self.request.context.to_owned(),
+            source,
+        };
         let Some(from) = &copy.from else {
             let ignore = match self.context_file(".dockerignore") {
                 Ok(bytes) => Ignore::parse(&bytes),
@@ -445,13 +533,18 @@ impl Build<'_> {
             self.run_count += 1;
         }
         let mut key = KeyHash::new("layer");
-        key.part(state.key.to_string().as_bytes()).part(layer.to_string().as_bytes());
+        key.part(state.key.to_string().as_bytes())
+            .part(layer.to_string().as_bytes());
         state.add_layer(layer, &step.text, key.finish());
         Ok(())
     }
 
     fn finish(mut self) -> Result<Built, BuildError> {
-        let state = self.stages.pop().flatten().expect("the last stage is always needed");
+        let state = self
+            .stages
+            .pop()
+            .flatten()
+            .expect("the last stage is always needed");
         let found = scan_config(&state.config, self.request.named_secret);
         if !found.is_empty() {
             return Err(BuildError::Secrets(found));
@@ -463,7 +556,12 @@ impl Build<'_> {
             let digest = match self.context_file(path) {
                 Ok(bytes) => Some(Digest::of(&bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(source) => return Err(BuildError::Context { path: path.into(), source }),
+                Err(source) => {
+                    return Err(BuildError::Context {
+                        path: path.into(),
+                        source,
+                    });
+                }
             };
             files.insert(path.clone(), digest);
         }
@@ -495,6 +593,15 @@ impl Build<'_> {
 
 /// Puts variables into a text whose quotes are its own.
 fn expand_text(state: &StageState, text: &str) -> Result<String, String> {
-    let quoted: String = text.chars().flat_map(|next| if matches!(next, '"' | '\'') { vec!['\\', next] } else { vec![next] }).collect();
+    let quoted: String = text
+        .chars()
+        .flat_map(|next| {
+            if matches!(next, '"' | '\'') {
+                vec!['\\', next]
+            } else {
+                vec![next]
+            }
+        })
+        .collect();
     state.expand(&quoted)
 }

@@ -32,14 +32,19 @@ pub(super) struct Source {
 /// Finds what a source of `COPY` names; the links of a name itself are followed, inside of the stack.
 pub(super) fn find(stack: &Stack, pattern: &[u8], ignore: &Ignore) -> io::Result<Vec<Source>> {
     let mut found = vec![Vec::new()];
-    for name in pattern.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".") {
+    for name in pattern
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+    {
         let has_wildcard = name.iter().any(|byte| b"*?[".contains(byte));
         let mut next = Vec::new();
         for path in found {
             if !has_wildcard {
                 next.push(join(&path, name));
             } else if let Some(folder) = stack.resolve(&path)? {
-                let names = children(&folder)?.into_keys().filter(|child| fits_name(name, child));
+                let names = children(&folder)?
+                    .into_keys()
+                    .filter(|child| fits_name(name, child));
                 next.extend(names.map(|child| join(&path, &child)));
             }
         }
@@ -70,7 +75,9 @@ pub(super) fn real_path(stack: &Stack, path: &str) -> io::Result<Vec<u8>> {
     }
     for length in (0..=names.len()).rev() {
         if let Some((_, real)) = stack.resolve_path(names[..length].join("/").as_bytes())? {
-            return Ok(names[length..].iter().fold(real, |path, name| join(&path, name.as_bytes())));
+            return Ok(names[length..]
+                .iter()
+                .fold(real, |path, name| join(&path, name.as_bytes())));
         }
     }
     Ok(names.join("/").into_bytes())
@@ -101,8 +108,12 @@ impl<'a, W: Write> Copier<'a, W> {
     /// Writes a file whose content is at hand.
     pub(super) fn inline(&mut self, to: &[u8], mut content: &[u8]) -> io::Result<()> {
         self.parents(to)?;
-        let meta = Meta { mode: self.mode.unwrap_or(0o644), ..Meta::default() };
-        self.writer.append(to, WriteEntry::File(content.len() as u64), &meta, &mut content)
+        let meta = Meta {
+            mode: self.mode.unwrap_or(0o644),
+            ..Meta::default()
+        };
+        self.writer
+            .append(to, WriteEntry::File(content.len() as u64), &meta, &mut content)
     }
 
     /// Writes a folder and those above, with the modes they have.
@@ -118,8 +129,12 @@ impl<'a, W: Write> Copier<'a, W> {
             },
             _ => 0o755,
         };
-        let meta = Meta { mode, ..Meta::default() };
-        self.writer.append(path, WriteEntry::Folder, &meta, &mut io::empty())?;
+        let meta = Meta {
+            mode,
+            ..Meta::default()
+        };
+        self.writer
+            .append(path, WriteEntry::Folder, &meta, &mut io::empty())?;
         self.folders.insert(path.to_vec(), ());
         Ok(())
     }
@@ -149,21 +164,38 @@ impl<'a, W: Write> Copier<'a, W> {
     fn leaf(&mut self, node: &Node, to: &[u8]) -> io::Result<()> {
         self.entries += 1;
         if self.entries > IMAGE_ENTRIES_MAX {
-            return Err(io::Error::other(format!("there are more than {IMAGE_ENTRIES_MAX} files to copy")));
+            return Err(io::Error::other(format!(
+                "there are more than {IMAGE_ENTRIES_MAX} files to copy"
+            )));
         }
         self.parents(to)?;
         if let Some(target) = node.link()? {
-            let meta = Meta { mode: 0o777, ..Meta::default() };
-            return self.writer.append(to, WriteEntry::Symlink(&target), &meta, &mut io::empty());
+            let meta = Meta {
+                mode: 0o777,
+                ..Meta::default()
+            };
+            return self
+                .writer
+                .append(to, WriteEntry::Symlink(&target), &meta, &mut io::empty());
         }
-        let Node::Leaf(_, _, stat) = node else { return Ok(()) };
+        let Node::Leaf(_, _, stat) = node else {
+            return Ok(());
+        };
         if node.kind() != FileType::RegularFile {
             return Ok(());
         }
         let mode = self.mode.unwrap_or(stat.st_mode & 0o1777);
         let mut file = File::from(node.open()?);
         let size = file.metadata()?.len();
-        self.writer.append(to, WriteEntry::File(size), &Meta { mode, ..Meta::default() }, &mut file)
+        self.writer.append(
+            to,
+            WriteEntry::File(size),
+            &Meta {
+                mode,
+                ..Meta::default()
+            },
+            &mut file,
+        )
     }
 
     pub(super) fn finish(self) -> io::Result<W> {

@@ -45,7 +45,10 @@ impl Set<'_> {
 fn set(rest: &[u8]) -> Option<(Set<'_>, &[u8])> {
     let negated = rest.first() == Some(&b'^');
     let members = &rest[usize::from(negated)..];
-    let end = members.iter().position(|byte| *byte == b']').filter(|end| *end > 0)?;
+    let end = members
+        .iter()
+        .position(|byte| *byte == b']')
+        .filter(|end| *end > 0)?;
     let set = Set {
         negated,
         members: &members[..end],
@@ -58,12 +61,16 @@ fn fits_path(patterns: &[&[u8]], names: &[&[u8]]) -> bool {
     match patterns {
         [] => names.is_empty(),
         [first, rest @ ..] if *first == b"**" => (0..=names.len()).any(|at| fits_path(rest, &names[at..])),
-        [first, rest @ ..] => names.split_first().is_some_and(|(name, names)| fits_name(first, name) && fits_path(rest, names)),
+        [first, rest @ ..] => names
+            .split_first()
+            .is_some_and(|(name, names)| fits_name(first, name) && fits_path(rest, names)),
     }
 }
 
 fn names(path: &[u8]) -> Vec<&[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect()
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .collect()
 }
 
 /// A `.dockerignore`.
@@ -94,7 +101,11 @@ impl Ignore {
             let patterns = self::names(pattern);
             (1..=names.len()).any(|length| fits_path(&patterns, &names[..length]))
         };
-        self.rules.iter().rev().find(|(pattern, _)| fits(pattern)).is_some_and(|(_, takes_back)| !takes_back)
+        self.rules
+            .iter()
+            .rev()
+            .find(|(pattern, _)| fits(pattern))
+            .is_some_and(|(_, takes_back)| !takes_back)
     }
 
     /// Says whether something below a folder that is left out may be taken all the same.
@@ -110,7 +121,11 @@ mod tests {
     #[test]
     fn names_fit_patterns() {
         let check = |pattern: &str, name: &str, fits: bool| {
-            assert_eq!(fits_name(pattern.as_bytes(), name.as_bytes()), fits, "{pattern} {name}");
+            assert_eq!(
+                fits_name(pattern.as_bytes(), name.as_bytes()),
+                fits,
+                "{pattern} {name}"
+            );
         };
         check("*.rs", "a.rs", true);
         check("*.rs", "a.rs.x", false);
@@ -126,8 +141,16 @@ mod tests {
     fn the_last_rule_that_fits_decides() {
         let ignore = Ignore::parse(b"# all of it\ntarget\n**/*.log\n!keep.log\n/docs/*\n!docs/README.md\n");
         for (path, out) in [
-            ("target", true), ("target/a/b", true), ("a/target", false), ("a/b.log", true), ("b.log", true),
-            ("keep.log", false), ("docs/x", true), ("docs/README.md", false), ("docs", false), ("src/a.rs", false),
+            ("target", true),
+            ("target/a/b", true),
+            ("a/target", false),
+            ("a/b.log", true),
+            ("b.log", true),
+            ("keep.log", false),
+            ("docs/x", true),
+            ("docs/README.md", false),
+            ("docs", false),
+            ("src/a.rs", false),
         ] {
             assert_eq!(ignore.leaves_out(path.as_bytes()), out, "{path}");
         }

@@ -31,7 +31,10 @@ impl StageState {
         key.part(b"");
         let mut config = ConfigDocument::plain(Vec::new(), "");
         if on_host {
-            config.config.labels.insert("gantry.base".to_owned(), "host".to_owned());
+            config
+                .config
+                .labels
+                .insert("gantry.base".to_owned(), "host".to_owned());
         }
         Self {
             on_host,
@@ -46,7 +49,11 @@ impl StageState {
     pub(super) fn on_image(digest: Digest, config: ConfigDocument) -> Self {
         let mut key = KeyHash::new("image");
         key.part(digest.to_string().as_bytes());
-        let on_host = config.config.labels.get("gantry.base").is_some_and(|base| base == "host");
+        let on_host = config
+            .config
+            .labels
+            .get("gantry.base")
+            .is_some_and(|base| base == "host");
         Self {
             on_host,
             layers: config.diff_ids().to_vec(),
@@ -72,7 +79,13 @@ impl StageState {
     fn set_environment(&mut self, key: &str, value: &str) {
         let pair = format!("{key}={value}");
         let prefix = format!("{key}=");
-        match self.config.config.env.iter_mut().find(|pair| pair.starts_with(&prefix)) {
+        match self
+            .config
+            .config
+            .env
+            .iter_mut()
+            .find(|pair| pair.starts_with(&prefix))
+        {
             Some(earlier) => *earlier = pair,
             None => self.config.config.env.push(pair),
         }
@@ -90,7 +103,11 @@ impl StageState {
     /// Returns the working directory.
     pub(super) fn folder(&self) -> String {
         let folder = &self.config.config.working_dir;
-        if folder.is_empty() { "/".to_owned() } else { folder.clone() }
+        if folder.is_empty() {
+            "/".to_owned()
+        } else {
+            folder.clone()
+        }
     }
 
     /// Takes a step in that changes the configuration alone; `false` for one that needs more.
@@ -116,8 +133,15 @@ impl StageState {
             Action::Expose(ports) => {
                 for port in ports {
                     for port in expand_words(port, &|name| self.lookup(name), '\\')? {
-                        let port = if port.contains('/') { port } else { format!("{port}/tcp") };
-                        self.config.config.exposed_ports.insert(port, serde_json::Map::new());
+                        let port = if port.contains('/') {
+                            port
+                        } else {
+                            format!("{port}/tcp")
+                        };
+                        self.config
+                            .config
+                            .exposed_ports
+                            .insert(port, serde_json::Map::new());
                     }
                 }
             }
@@ -127,7 +151,11 @@ impl StageState {
                 self.config.config.cmd = None;
             }
             Action::Command(words) => self.config.config.cmd = Some(words.clone()),
-            Action::Argument(..) | Action::Folder(_) | Action::Copy(_) | Action::RunLine(_) | Action::RunWords(_) => {
+            Action::Argument(..)
+            | Action::Folder(_)
+            | Action::Copy(_)
+            | Action::RunLine(_)
+            | Action::RunWords(_) => {
                 return Ok(false);
             }
         }
@@ -167,7 +195,11 @@ impl StageState {
         let mut key = KeyHash::new("run");
         key.part(self.key.to_string().as_bytes());
         key.parts(step.words.iter().map(String::as_str));
-        key.parts(step.environment.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
+        key.parts(
+            step.environment
+                .iter()
+                .flat_map(|(name, value)| [name.as_str(), value.as_str()]),
+        );
         key.part(step.folder.as_bytes()).part(step.user.as_bytes());
         key.finish()
     }
@@ -195,6 +227,8 @@ impl StageState {
     /// Returns the lowers of an overlay, the lowest first.
     pub(super) fn lowers(&self, tree: impl Fn(Digest) -> PathBuf) -> Vec<LayerPath> {
         let host = self.on_host.then_some(LayerPath::Host);
-        host.into_iter().chain(self.layers.iter().map(|layer| LayerPath::Tree(tree(*layer)))).collect()
+        host.into_iter()
+            .chain(self.layers.iter().map(|layer| LayerPath::Tree(tree(*layer))))
+            .collect()
     }
 }

@@ -45,7 +45,11 @@ pub struct RunConfig {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// `KEY=VALUE`, in order.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub env: Vec<String>,
     /// Words in front of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,10 +61,18 @@ pub struct RunConfig {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Free words about the image.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub labels: BTreeMap<String, String>,
     /// `80/tcp` and the like.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub exposed_ports: BTreeMap<String, Map<String, Value>>,
     /// The shell of `RUN` lines where it is not `/bin/sh -c`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +117,11 @@ pub(crate) struct Descriptor {
     pub(crate) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<Platform>,
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
@@ -160,12 +176,15 @@ impl Index {
     /// Returns what is for this machine: by platform, or the only one there is.
     pub(crate) fn choose(&self) -> Option<&Descriptor> {
         let fits = |found: &&Descriptor| {
-            (found.platform.as_ref())
-                .is_some_and(|platform| platform.os == "linux" && platform.architecture == host_architecture())
+            (found.platform.as_ref()).is_some_and(|platform| {
+                platform.os == "linux" && platform.architecture == host_architecture()
+            })
         };
         match self.manifests.as_slice() {
             [only] if only.platform.is_none() => Some(only),
-            several => (several.iter().find(fits)).or_else(|| several.iter().find(|one| one.platform.is_none())),
+            several => {
+                (several.iter().find(fits)).or_else(|| several.iter().find(|one| one.platform.is_none()))
+            }
         }
     }
 }

@@ -85,10 +85,19 @@ impl ImageStore {
     /// Writes an image out.
     ///
     /// Errors: [`ExportError`]; an archive is there whole or not at all, of a folder a part may be left.
-    pub fn export(&self, digest: Digest, format: ExportFormat, target: &Path) -> Result<Exported, ExportError> {
+    pub fn export(
+        &self,
+        digest: Digest,
+        format: ExportFormat,
+        target: &Path,
+    ) -> Result<Exported, ExportError> {
         let record = self.record(digest)?;
-        let names: Vec<ImageName> =
-            self.names()?.into_iter().filter(|(_, named)| *named == digest).map(|(name, _)| name).collect();
+        let names: Vec<ImageName> = self
+            .names()?
+            .into_iter()
+            .filter(|(_, named)| *named == digest)
+            .map(|(name, _)| name)
+            .collect();
         if target.exists() {
             return Err(ExportError::Exists(target.to_owned()));
         }
@@ -114,7 +123,11 @@ impl ImageStore {
                     let _ = std::fs::remove_file(&partial);
                 }
                 let bytes = bytes?;
-                let file = writer.finish().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
+                let file = writer
+                    .finish()
+                    .map_err(failed)?
+                    .into_inner()
+                    .map_err(|error| failed(error.into_error()))?;
                 file.sync_all().map_err(failed)?;
                 std::fs::rename(&partial, target).map_err(failed)?;
                 bytes
@@ -163,7 +176,10 @@ impl ImageStore {
             media_type: "application/vnd.oci.image.index.v1+json".to_owned(),
             manifests,
         };
-        target.file("index.json", &serde_json::to_vec(&index).expect("an index has text keys only"))?;
+        target.file(
+            "index.json",
+            &serde_json::to_vec(&index).expect("an index has text keys only"),
+        )?;
         let blob = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
         target.file(&blob(record.digest), &manifest)?;
         target.file(&blob(record.config), &self.blob(record.config)?)?;
@@ -182,7 +198,10 @@ impl ImageStore {
             repo_tags: names.iter().map(ToString::to_string).collect(),
             layers: record.layers.iter().map(|digest| layer(*digest)).collect(),
         }];
-        target.file("manifest.json", &serde_json::to_vec(&saved).expect("it has text keys only"))?;
+        target.file(
+            "manifest.json",
+            &serde_json::to_vec(&saved).expect("it has text keys only"),
+        )?;
         target.file(&saved[0].config, &self.blob(record.config)?)?;
         self.write_layers(record, target, layer)
     }
@@ -227,7 +246,11 @@ impl Target for FolderTarget<'_> {
         let path = self.0.join(path);
         let file = File::create(&path).map_err(|source| ExportError::Target { path, source })?;
         let count = reassemble(folder, layer, BufWriter::with_capacity(256 * 1024, file))?;
-        if count == tar_bytes { Ok(()) } else { Err(ExportError::Size(layer)) }
+        if count == tar_bytes {
+            Ok(())
+        } else {
+            Err(ExportError::Size(layer))
+        }
     }
 }
 
@@ -243,11 +266,15 @@ fn member(path: &str) -> impl FnOnce(io::Error) -> ExportError + '_ {
 impl<W: Write> Target for ArchiveTarget<'_, W> {
     fn file(&mut self, path: &str, mut bytes: &[u8]) -> Result<(), ExportError> {
         let what = WriteEntry::File(bytes.len() as u64);
-        self.0.append(path.as_bytes(), what, &META, &mut bytes).map_err(member(path))
+        self.0
+            .append(path.as_bytes(), what, &META, &mut bytes)
+            .map_err(member(path))
     }
 
     fn layer(&mut self, path: &str, folder: &Path, layer: Digest, tar_bytes: u64) -> Result<(), ExportError> {
-        self.0.begin(path.as_bytes(), WriteEntry::File(tar_bytes), &META).map_err(member(path))?;
+        self.0
+            .begin(path.as_bytes(), WriteEntry::File(tar_bytes), &META)
+            .map_err(member(path))?;
         let count = reassemble(folder, layer, self.0.content())?;
         if count != tar_bytes {
             return Err(ExportError::Size(layer));

@@ -149,7 +149,14 @@ impl ImageStore {
         let layer = transaction.add_layer(io::BufReader::with_capacity(256 * 1024, file), None)?;
         let config = ConfigDocument::plain(vec![layer.diff_id], "gantry image import");
         let bytes = serde_json::to_vec(&config).expect("a configuration has text keys only");
-        publish(transaction, config, bytes, request.name.clone().into_iter().collect(), None, request.now)
+        publish(
+            transaction,
+            config,
+            bytes,
+            request.name.clone().into_iter().collect(),
+            None,
+            request.now,
+        )
     }
 }
 
@@ -248,8 +255,18 @@ fn import_layout(
         let annotation = |key: &str| one.annotations.get(key)?.parse().ok();
         annotation("io.containerd.image.name").or_else(|| annotation("org.opencontainers.image.ref.name"))
     });
-    let names = request.name.clone().map_or_else(|| given.collect(), |name| vec![name]);
-    publish(transaction, config, config_bytes, names, Some(chosen.digest), request.now)
+    let names = request
+        .name
+        .clone()
+        .map_or_else(|| given.collect(), |name| vec![name]);
+    publish(
+        transaction,
+        config,
+        config_bytes,
+        names,
+        Some(chosen.digest),
+        request.now,
+    )
 }
 
 fn import_saved(
@@ -263,7 +280,12 @@ fn import_saved(
         return Err(ImportError::Unusable(text));
     };
     let config_bytes = document_bytes(members, &saved.config)?;
-    let named = saved.config.trim_end_matches(".json").rsplit('/').next().unwrap_or_default();
+    let named = saved
+        .config
+        .trim_end_matches(".json")
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
     if let Ok(expected) = Digest::parse_hex(named) {
         check_digest(saved.config.clone(), expected, Digest::of(&config_bytes))?;
     }
@@ -279,8 +301,15 @@ fn import_saved(
         })?;
         add_blob_layer(&mut transaction, source, member, None, diff_id)?;
     }
-    let given = saved.repo_tags.iter().flatten().filter_map(|tag| tag.parse().ok());
-    let names = request.name.clone().map_or_else(|| given.collect(), |name| vec![name]);
+    let given = saved
+        .repo_tags
+        .iter()
+        .flatten()
+        .filter_map(|tag| tag.parse().ok());
+    let names = request
+        .name
+        .clone()
+        .map_or_else(|| given.collect(), |name| vec![name]);
     publish(transaction, config, config_bytes, names, None, request.now)
 }
 
@@ -290,7 +319,10 @@ pub(crate) fn no_platform(index: &Index) -> ImportError {
         .map(|platform| format!("{}/{}", platform.os, platform.architecture))
         .collect();
     let wanted = super::documents::host_architecture();
-    ImportError::Unusable(format!("the image is not for linux/{wanted}; it is for {}", has.join(", ")))
+    ImportError::Unusable(format!(
+        "the image is not for linux/{wanted}; it is for {}",
+        has.join(", ")
+    ))
 }
 
 pub(crate) fn check_layer_count(config: &ConfigDocument, layers: usize) -> Result<(), ImportError> {
@@ -300,11 +332,15 @@ pub(crate) fn check_layer_count(config: &ConfigDocument, layers: usize) -> Resul
         return Err(ImportError::Unusable(text));
     }
     if layers > IMAGE_LAYERS_MAX {
-        let text = format!("the image has {layers} layers, and at most {IMAGE_LAYERS_MAX} are taken; squash it");
+        let text =
+            format!("the image has {layers} layers, and at most {IMAGE_LAYERS_MAX} are taken; squash it");
         return Err(ImportError::Unusable(text));
     }
     if !matches!(config.os.as_str(), "" | "linux") {
-        return Err(ImportError::Unusable(format!("the image is for {}, not for linux", config.os)));
+        return Err(ImportError::Unusable(format!(
+            "the image is for {}, not for linux",
+            config.os
+        )));
     }
     Ok(())
 }

@@ -63,7 +63,10 @@ impl Members {
     /// Looks at a tar; `None` if it is a root file system and no archive of an image.
     pub(crate) fn of_archive(file: File) -> Result<Option<Self>, TarError> {
         let source = BufReader::with_capacity(256 * 1024, file.try_clone().map_err(TarError::Read)?);
-        let mut reader = TarReader::new(Counting { inner: source, count: 0 });
+        let mut reader = TarReader::new(Counting {
+            inner: source,
+            count: 0,
+        });
         let mut members = HashMap::new();
         while let Some(entry) = reader.next(&mut ())? {
             let Ok(path) = String::from_utf8(entry.path) else {
@@ -143,6 +146,8 @@ fn linked(path: &str, target: &str) -> String {
 fn is_of_image(path: &str) -> bool {
     let first = path.split('/').next().unwrap_or(path);
     let stem = first.trim_end_matches(".json").trim_end_matches(".tar");
-    matches!(first, "oci-layout" | "index.json" | "manifest.json" | "repositories" | "blobs")
-        || Digest::parse_hex(stem).is_ok()
+    matches!(
+        first,
+        "oci-layout" | "index.json" | "manifest.json" | "repositories" | "blobs"
+    ) || Digest::parse_hex(stem).is_ok()
 }

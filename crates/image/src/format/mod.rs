@@ -6,6 +6,11 @@ mod import;
 mod members;
 
 pub use documents::{ConfigDocument, History, RunConfig};
-pub(crate) use documents::{Descriptor, Index, MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST, Manifest, RootFs, host_architecture};
+pub(crate) use documents::{
+    Descriptor, Index, MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST, Manifest, RootFs, host_architecture,
+};
 pub use export::{ExportError, ExportFormat, Exported};
 pub use import::{ImportError, ImportRequest, Imported};
+pub(crate) use import::{
+    add_blob_layer, check_digest, check_layer_count, no_platform, parse_document, publish,
+};

@@ -75,7 +75,10 @@ fn failed(path: &[u8]) -> impl FnOnce(io::Error) -> CaptureError + '_ {
 
 impl<W: Write> Capture<W> {
     fn folder(&mut self, folder: &OwnedFd, path: &[u8]) -> Result<(), CaptureError> {
-        if whiteout::mark(folder, "redirect").map_err(failed(path))?.is_some() {
+        if whiteout::mark(folder, "redirect")
+            .map_err(failed(path))?
+            .is_some()
+        {
             let path = String::from_utf8_lossy(path).into_owned();
             return Err(CaptureError::Redirect { path });
         }
@@ -84,7 +87,11 @@ impl<W: Write> Capture<W> {
         }
         let mut names = Vec::new();
         for entry in Dir::read_from(folder).map_err(|error| failed(path)(error.into()))? {
-            let name = entry.map_err(|error| failed(path)(error.into()))?.file_name().to_bytes().to_vec();
+            let name = entry
+                .map_err(|error| failed(path)(error.into()))?
+                .file_name()
+                .to_bytes()
+                .to_vec();
             if name != b"." && name != b".." {
                 names.push(name);
             }
@@ -99,7 +106,9 @@ impl<W: Write> Capture<W> {
     fn name(&mut self, folder: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), CaptureError> {
         self.entries += 1;
         if self.entries > IMAGE_ENTRIES_MAX {
-            return Err(CaptureError::Bound { max: IMAGE_ENTRIES_MAX });
+            return Err(CaptureError::Bound {
+                max: IMAGE_ENTRIES_MAX,
+            });
         }
         if whiteout::is_whiteout(folder, name).map_err(failed(path))? {
             let (parent, _) = crate::beneath::split(path);
@@ -147,11 +156,15 @@ impl<W: Write> Capture<W> {
         let meta = meta(stat, Some(&opened)).map_err(failed(path))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut file = File::from(opened);
-        self.writer.append(path, WriteEntry::File(size), &meta, &mut file).map_err(failed(path))
+        self.writer
+            .append(path, WriteEntry::File(size), &meta, &mut file)
+            .map_err(failed(path))
     }
 
     fn append(&mut self, path: &[u8], what: WriteEntry<'_>, meta: &Meta) -> Result<(), CaptureError> {
-        self.writer.append(path, what, meta, &mut io::empty()).map_err(failed(path))
+        self.writer
+            .append(path, what, meta, &mut io::empty())
+            .map_err(failed(path))
     }
 
     fn empty(&mut self, path: &[u8]) -> Result<(), CaptureError> {
@@ -186,7 +199,10 @@ fn attributes(file: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         Err(error) => return Err(error.into()),
     };
     let mut found = Vec::new();
-    for name in names[..count].split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.")) {
+    for name in names[..count]
+        .split(|byte| *byte == 0)
+        .filter(|name| name.starts_with(b"user."))
+    {
         if whiteout::is_mark(name) {
             continue;
         }

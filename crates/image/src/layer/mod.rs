@@ -12,13 +12,13 @@ mod whiteout;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use capture::capture;
 pub use capture::CaptureError;
+pub(crate) use capture::capture;
 pub use notes::{Note, NoteKind, Notes};
-pub(crate) use reassemble::reassemble;
 pub use reassemble::ReassembleError;
-pub(crate) use unpack::{Unpacked, unpack};
+pub(crate) use reassemble::reassemble;
 pub use unpack::{LayerLimits, UnpackError};
+pub(crate) use unpack::{Unpacked, unpack};
 
 /// The folder of a layer that is the overlay's lower.
 pub(crate) const TREE: &str = "tree";

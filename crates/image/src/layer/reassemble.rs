@@ -64,7 +64,10 @@ pub(crate) fn reassemble(folder: &Path, layer: Digest, target: impl Write) -> Re
             }
             Record::Content(number, pieces) => (number, pieces),
         };
-        let path = usize::try_from(number).ok().and_then(|number| contents.get(number)).copied();
+        let path = usize::try_from(number)
+            .ok()
+            .and_then(|number| contents.get(number))
+            .copied();
         let path = path.ok_or_else(|| at(CONTENTS.as_bytes())(io::ErrorKind::InvalidData.into()))?;
         let file = root.file(path).map_err(at(path))?;
         for (mut offset, length) in pieces {

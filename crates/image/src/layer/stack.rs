@@ -44,7 +44,10 @@ impl Node {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 Ok(rustix::fs::openat(folder, name.as_slice(), flags, Mode::empty())?)
             }
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a regular file",
+            )),
         }
     }
 
@@ -63,7 +66,10 @@ impl Node {
 impl Stack {
     /// Opens the trees, the lowest first.
     pub(crate) fn open<P: AsRef<Path>>(trees: &[P]) -> io::Result<Self> {
-        let trees = trees.iter().map(|tree| Beneath::open(tree.as_ref())).collect::<io::Result<_>>()?;
+        let trees = trees
+            .iter()
+            .map(|tree| Beneath::open(tree.as_ref()))
+            .collect::<io::Result<_>>()?;
         Ok(Self { trees })
     }
 
@@ -140,7 +146,8 @@ impl Stack {
 }
 
 fn names(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
 }
 
 /// Returns what a folder has under a name.

@@ -18,8 +18,13 @@ use crate::digest::Digest;
 pub(crate) fn tar_of(entries: &[(&[u8], WriteEntry<'_>, u32, &[u8])]) -> Vec<u8> {
     let mut writer = TarWriter::new(Vec::new());
     for (path, what, mode, content) in entries {
-        let meta = Meta { mode: *mode, ..Meta::default() };
-        writer.append(path, *what, &meta, &mut &content[..]).expect("memory");
+        let meta = Meta {
+            mode: *mode,
+            ..Meta::default()
+        };
+        writer
+            .append(path, *what, &meta, &mut &content[..])
+            .expect("memory");
     }
     writer.finish().expect("memory")
 }
@@ -62,9 +67,18 @@ fn an_archive_is_put_together_again_to_the_byte() {
     let tree = scratch.path().join(TREE);
     assert_eq!(std::fs::read(tree.join("etc/a")).expect("a file"), b"second");
     assert_eq!(std::fs::read(tree.join("etc/b")).expect("a file"), b"first");
-    let mode = std::fs::metadata(tree.join("etc/b")).expect("a file").permissions().mode();
+    let mode = std::fs::metadata(tree.join("etc/b"))
+        .expect("a file")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o7777, 0o755, "the set-user-id bit is dropped");
-    assert_eq!(layer.notes.first, [Note { kind: NoteKind::SetId, path: "etc/a".to_owned() }]);
+    assert_eq!(
+        layer.notes.first,
+        [Note {
+            kind: NoteKind::SetId,
+            path: "etc/a".to_owned()
+        }]
+    );
     assert!(tree.join(std::ffi::OsStr::from_bytes(&odd)).is_file());
 }
 
@@ -96,7 +110,10 @@ fn a_sparse_file_keeps_its_holes() {
     assert_eq!(found.len(), 2 * 1024 * 1024);
     assert!(found.blocks() * 512 < 64 * 1024, "{} blocks", found.blocks());
     let content = std::fs::read(&path).expect("a file");
-    assert_eq!((&content[..4], &content[1024 * 1024..][..4]), (&b"head"[..], &b"tail"[..]));
+    assert_eq!(
+        (&content[..4], &content[1024 * 1024..][..4]),
+        (&b"head"[..], &b"tail"[..])
+    );
 }
 
 #[test]
@@ -109,17 +126,62 @@ fn nothing_in_a_hostile_archive_gets_out() {
         ("absolute", vec![(b"/tmp/x", x(), 0o644, b"x")]),
         ("up", vec![(b"../x", x(), 0o644, b"x")]),
         ("up inside", vec![(b"a/../../x", x(), 0o644, b"x")]),
-        ("through a link", vec![(b"a", link(b"OUTSIDE"), 0o777, b""), (b"a/x", x(), 0o644, b"x")]),
-        ("through a relative link", vec![(b"a", link(b"../.."), 0o777, b""), (b"a/x", x(), 0o644, b"x")]),
-        ("a folder through a link", vec![(b"a", link(b"OUTSIDE"), 0o777, b""), (b"a/d", WriteEntry::Folder, 0o755, b"")]),
-        ("a deletion through a link", vec![(b"a", link(b"OUTSIDE"), 0o777, b""), (b"a/.wh.kept", x(), 0o644, b"x")]),
-        ("hiding through a link", vec![(b"a", link(b"OUTSIDE"), 0o777, b""), (b"a/.wh..wh..opq", x(), 0o644, b"x")]),
-        ("a hard link up", vec![(b"h", hard(b"../OUTSIDE/kept"), 0o644, b"")]),
-        ("an absolute hard link", vec![(b"h", hard(b"/etc/passwd"), 0o644, b"")]),
-        ("a hard link through a link", vec![(b"a", link(b"OUTSIDE"), 0o777, b""), (b"h", hard(b"a/kept"), 0o644, b"")]),
-        ("a hard link to nothing", vec![(b"h", hard(b"missing"), 0o644, b"")]),
-        ("a file over a folder", vec![(b"d/f", x(), 0o644, b"x"), (b"d", x(), 0o644, b"x")]),
-        ("a deletion of the folder itself", vec![(b"d/.wh...", x(), 0o644, b"x")]),
+        (
+            "through a link",
+            vec![(b"a", link(b"OUTSIDE"), 0o777, b""), (b"a/x", x(), 0o644, b"x")],
+        ),
+        (
+            "through a relative link",
+            vec![(b"a", link(b"../.."), 0o777, b""), (b"a/x", x(), 0o644, b"x")],
+        ),
+        (
+            "a folder through a link",
+            vec![
+                (b"a", link(b"OUTSIDE"), 0o777, b""),
+                (b"a/d", WriteEntry::Folder, 0o755, b""),
+            ],
+        ),
+        (
+            "a deletion through a link",
+            vec![
+                (b"a", link(b"OUTSIDE"), 0o777, b""),
+                (b"a/.wh.kept", x(), 0o644, b"x"),
+            ],
+        ),
+        (
+            "hiding through a link",
+            vec![
+                (b"a", link(b"OUTSIDE"), 0o777, b""),
+                (b"a/.wh..wh..opq", x(), 0o644, b"x"),
+            ],
+        ),
+        (
+            "a hard link up",
+            vec![(b"h", hard(b"../OUTSIDE/kept"), 0o644, b"")],
+        ),
+        (
+            "an absolute hard link",
+            vec![(b"h", hard(b"/etc/passwd"), 0o644, b"")],
+        ),
+        (
+            "a hard link through a link",
+            vec![
+                (b"a", link(b"OUTSIDE"), 0o777, b""),
+                (b"h", hard(b"a/kept"), 0o644, b""),
+            ],
+        ),
+        (
+            "a hard link to nothing",
+            vec![(b"h", hard(b"missing"), 0o644, b"")],
+        ),
+        (
+            "a file over a folder",
+            vec![(b"d/f", x(), 0o644, b"x"), (b"d", x(), 0o644, b"x")],
+        ),
+        (
+            "a deletion of the folder itself",
+            vec![(b"d/.wh...", x(), 0o644, b"x")],
+        ),
     ];
     for (name, entries) in cases {
         let scratch = tempfile::tempdir().expect("a scratch folder");
@@ -135,11 +197,22 @@ fn nothing_in_a_hostile_archive_gets_out() {
             })
             .collect();
         let tar = tar_of(&entries);
-        let failed = unpack(tar.as_slice(), &scratch.path().join("layer"), LayerLimits::default());
-        assert!(matches!(failed, Err(UnpackError::Escape { .. })), "{name}: {failed:?}");
+        let failed = unpack(
+            tar.as_slice(),
+            &scratch.path().join("layer"),
+            LayerLimits::default(),
+        );
+        assert!(
+            matches!(failed, Err(UnpackError::Escape { .. })),
+            "{name}: {failed:?}"
+        );
         let left: Vec<_> = std::fs::read_dir(&outside).expect("a folder").collect();
         assert_eq!(left.len(), 1, "{name}");
-        assert_eq!(std::fs::metadata(outside.join("kept")).expect("a file").nlink(), 1, "{name}");
+        assert_eq!(
+            std::fs::metadata(outside.join("kept")).expect("a file").nlink(),
+            1,
+            "{name}"
+        );
         assert!(!scratch.path().join("x").exists(), "{name}");
     }
 }
@@ -150,7 +223,12 @@ fn a_link_that_is_replaced_by_a_file_is_not_written_through() {
     let outside = scratch.path().join("kept");
     std::fs::write(&outside, b"kept").expect("a file");
     let tar = tar_of(&[
-        (b"a", WriteEntry::Symlink(outside.as_os_str().as_bytes()), 0o777, b""),
+        (
+            b"a",
+            WriteEntry::Symlink(outside.as_os_str().as_bytes()),
+            0o777,
+            b"",
+        ),
         (b"a", file(b"new"), 0o644, b"new"),
     ]);
     check_reassembled(&tar, &scratch.path().join("layer"));
@@ -159,14 +237,29 @@ fn a_link_that_is_replaced_by_a_file_is_not_written_through() {
 
 #[test]
 fn a_bound_is_named() {
-    let tar = tar_of(&[(b"a", file(&[0; 4000]), 0o644, &[0; 4000]), (b"b", file(b""), 0o644, b"")]);
+    let tar = tar_of(&[
+        (b"a", file(&[0; 4000]), 0o644, &[0; 4000]),
+        (b"b", file(b""), 0o644, b""),
+    ]);
     let check = |limits: LayerLimits, words: &str| {
         let scratch = tempfile::tempdir().expect("a scratch folder");
         let error = unpack(tar.as_slice(), scratch.path(), limits).expect_err("too much");
         assert!(error.to_string().contains(words), "{error}");
     };
-    check(LayerLimits { entries: 1, bytes: 1 << 20 }, "1 entries");
-    check(LayerLimits { entries: 9, bytes: 2048 }, "2048 bytes");
+    check(
+        LayerLimits {
+            entries: 1,
+            bytes: 1 << 20,
+        },
+        "1 entries",
+    );
+    check(
+        LayerLimits {
+            entries: 9,
+            bytes: 2048,
+        },
+        "2048 bytes",
+    );
 }
 
 #[test]
@@ -177,9 +270,15 @@ fn a_file_that_claims_to_be_huge_is_refused_before_it_is_made() {
     tar[148..156].fill(b' ');
     let sum: u32 = tar[..512].iter().map(|byte| u32::from(*byte)).sum();
     tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let limits = LayerLimits { entries: 9, bytes: 1 << 20 };
+    let limits = LayerLimits {
+        entries: 9,
+        bytes: 1 << 20,
+    };
     let error = unpack(tar.as_slice(), scratch.path(), limits).expect_err("8 GiB");
-    assert!(matches!(error, UnpackError::Bound { what: "bytes", .. }), "{error}");
+    assert!(
+        matches!(error, UnpackError::Bound { what: "bytes", .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -196,7 +295,10 @@ fn a_broken_archive_is_told_from_an_empty_one() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let text = b"#!/bin/sh\n".repeat(100);
     let outcome = unpack(text.as_slice(), scratch.path(), LayerLimits::default());
-    assert!(matches!(outcome, Err(UnpackError::Tar(crate::TarError::Header(_)))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(UnpackError::Tar(crate::TarError::Header(_)))),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -208,8 +310,14 @@ fn a_mark_of_the_overlay_is_not_taken_from_an_archive() {
         (b"security.capability".to_vec(), b"x".to_vec()),
         (b"user.kept".to_vec(), b"yes".to_vec()),
     ];
-    let meta = Meta { mode: 0o755, attributes, ..Meta::default() };
-    writer.append(b"d", WriteEntry::Folder, &meta, &mut io::empty()).expect("memory");
+    let meta = Meta {
+        mode: 0o755,
+        attributes,
+        ..Meta::default()
+    };
+    writer
+        .append(b"d", WriteEntry::Folder, &meta, &mut io::empty())
+        .expect("memory");
     let layer = unpacked(&writer.finish().expect("memory"), scratch.path());
     assert_eq!(layer.notes.count, 2);
     let mut value = [0_u8; 16];
@@ -222,7 +330,10 @@ fn a_mark_of_the_overlay_is_not_taken_from_an_archive() {
 fn a_deletion_without_a_device_is_seen_as_one() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     std::fs::write(scratch.path().join("kept"), b"").expect("a file");
-    let folder = crate::beneath::Beneath::open(scratch.path()).expect("the folder").folder(b"").expect("it");
+    let folder = crate::beneath::Beneath::open(scratch.path())
+        .expect("the folder")
+        .folder(b"")
+        .expect("it");
     whiteout::put_marked_file(&folder, b"gone").expect("a mark");
     assert_eq!(whiteout::is_whiteout(&folder, b"gone").expect("a look"), true);
     assert_eq!(whiteout::is_whiteout(&folder, b"kept").expect("a look"), false);
@@ -241,7 +352,10 @@ enum Act {
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
-    folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    folder.is_empty()
+        || path
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The reference: a layer's deletions take from what was there, then its files are put on top.
@@ -285,27 +399,40 @@ fn put(model: &mut Model, path: &str, content: Option<u8>) {
 
 fn tar_of_acts(acts: &[Act]) -> Vec<u8> {
     let mut writer = TarWriter::new(Vec::new());
-    let meta = Meta { mode: 0o755, ..Meta::default() };
+    let meta = Meta {
+        mode: 0o755,
+        ..Meta::default()
+    };
     for act in acts {
         let (path, what, content) = match act {
             Act::Write(path, content) => (path.clone(), WriteEntry::File(1), vec![*content]),
             Act::Folder(path) => (path.clone(), WriteEntry::Folder, vec![]),
             Act::Delete(path) => {
                 let (folder, name) = path.rsplit_once('/').map_or(("", path.as_str()), |pair| pair);
-                (format!("{folder}/.wh.{name}").trim_start_matches('/').to_owned(), WriteEntry::File(0), vec![])
+                (
+                    format!("{folder}/.wh.{name}").trim_start_matches('/').to_owned(),
+                    WriteEntry::File(0),
+                    vec![],
+                )
             }
-            Act::Hide(path) => {
-                (format!("{path}/.wh..wh..opq").trim_start_matches('/').to_owned(), WriteEntry::File(0), vec![])
-            }
+            Act::Hide(path) => (
+                format!("{path}/.wh..wh..opq").trim_start_matches('/').to_owned(),
+                WriteEntry::File(0),
+                vec![],
+            ),
         };
-        writer.append(path.as_bytes(), what, &meta, &mut content.as_slice()).expect("memory");
+        writer
+            .append(path.as_bytes(), what, &meta, &mut content.as_slice())
+            .expect("memory");
     }
     writer.finish().expect("memory")
 }
 
 fn seen(node: &Node, path: &str, model: &mut Model) {
     for (name, child) in children(node).expect("a folder") {
-        let path = format!("{path}/{}", String::from_utf8_lossy(&name)).trim_start_matches('/').to_owned();
+        let path = format!("{path}/{}", String::from_utf8_lossy(&name))
+            .trim_start_matches('/')
+            .to_owned();
         if let Node::Folder(_) = child {
             model.insert(path.clone(), None);
             seen(&child, &path, model);
@@ -317,7 +444,8 @@ fn seen(node: &Node, path: &str, model: &mut Model) {
 }
 
 fn an_act() -> impl Strategy<Value = Act> {
-    let path = prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4).prop_map(|names| names.join("/"));
+    let path = prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4)
+        .prop_map(|names| names.join("/"));
     (path, 0..6_u8, b'a'..b'z').prop_map(|(path, which, content)| match which {
         0..3 => Act::Write(path, content),
         3 => Act::Folder(path),

@@ -87,11 +87,7 @@ pub(crate) struct Unpacked {
 /// Unpacks an uncompressed tar into a new folder.
 ///
 /// Errors: [`UnpackError`]; what was made is left for the caller to remove.
-pub(crate) fn unpack(
-    tar: impl Read,
-    layer: &Path,
-    limits: LayerLimits,
-) -> Result<Unpacked, UnpackError> {
+pub(crate) fn unpack(tar: impl Read, layer: &Path, limits: LayerLimits) -> Result<Unpacked, UnpackError> {
     let at = |path: &str| {
         let path = path.to_owned();
         move |source| UnpackError::Io { path, source }
@@ -120,7 +116,11 @@ pub(crate) fn unpack(
     let (diff_id, tar_bytes) = reader.into_inner().finish();
     unpacker.apply_whiteouts()?;
     unpacker.apply_folders()?;
-    let contents: Vec<u8> = unpacker.contents.iter().flat_map(|path| [path.as_slice(), b"\0"].concat()).collect();
+    let contents: Vec<u8> = unpacker
+        .contents
+        .iter()
+        .flat_map(|path| [path.as_slice(), b"\0"].concat())
+        .collect();
     std::fs::write(layer.join(CONTENTS), contents).map_err(at(CONTENTS))?;
     unpacker.skeleton.finish().map_err(at(SKELETON))?;
     Ok(Unpacked {
@@ -178,15 +178,20 @@ fn failed(path: &[u8]) -> impl FnOnce(io::Error) -> UnpackError + '_ {
 
 /// Takes `.`, doubled and trailing slashes out of a path; the kernel looks after the rest.
 fn plain(path: &[u8]) -> Result<Vec<u8>, UnpackError> {
-    let escape = |why| UnpackError::Escape { path: shown(path), why };
+    let escape = |why| UnpackError::Escape {
+        path: shown(path),
+        why,
+    };
     if path.starts_with(b"/") {
         return Err(escape("its path is absolute"));
     }
     if path.contains(&0) {
         return Err(escape("its path holds a NUL"));
     }
-    let names: Vec<&[u8]> =
-        path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
+    let names: Vec<&[u8]> = path
+        .split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .collect();
     if names.contains(&&b".."[..]) {
         return Err(escape("its path goes up with `..`"));
     }
@@ -235,7 +240,10 @@ impl Unpacker {
     fn delete(&mut self, path: &[u8], folder: &[u8], gone: &[u8]) -> Result<(), UnpackError> {
         if matches!(gone, b"" | b"." | b"..") {
             let why = "it deletes no name";
-            return Err(UnpackError::Escape { path: shown(path), why });
+            return Err(UnpackError::Escape {
+                path: shown(path),
+                why,
+            });
         }
         // Names of other programs' own files (`.wh..wh.plnk`) are no deletions.
         if gone.starts_with(whiteout::PREFIX) {
@@ -256,7 +264,10 @@ impl Unpacker {
         };
         if kind == FileType::Directory {
             let why = "it takes the place of a folder of the same archive";
-            return Err(UnpackError::Escape { path: shown(path), why });
+            return Err(UnpackError::Escape {
+                path: shown(path),
+                why,
+            });
         }
         match self.number_of.remove(path) {
             Some(number) => {
@@ -331,7 +342,10 @@ impl Unpacker {
         let linked = kind_at(&from, from_name).map_err(failed(path))?;
         if matches!(linked, None | Some(FileType::Directory)) {
             let why = "it is a hard link to what is no file of this archive";
-            return Err(UnpackError::Escape { path: shown(path), why });
+            return Err(UnpackError::Escape {
+                path: shown(path),
+                why,
+            });
         }
         if target == path {
             return Ok(());
@@ -460,7 +474,8 @@ fn fill<R: Read>(
         if count == 0 {
             return Err(TarError::Truncated(shown(path)).into());
         }
-        file.write_all_at(&buffer[..count], offset).map_err(failed(path))?;
+        file.write_all_at(&buffer[..count], offset)
+            .map_err(failed(path))?;
         offset += count as u64;
         left -= count as u64;
     }

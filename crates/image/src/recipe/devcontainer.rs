@@ -28,7 +28,11 @@ impl Devcontainer {
     /// Puts the file's own steps behind those of the `Dockerfile` it names.
     #[must_use]
     pub fn on(&self, mut dockerfile: Recipe) -> Recipe {
-        let own = self.recipe.stages.iter().flat_map(|stage| stage.steps.iter().cloned());
+        let own = self
+            .recipe
+            .stages
+            .iter()
+            .flat_map(|stage| stage.steps.iter().cloned());
         if let Some(last) = dockerfile.stages.last_mut() {
             last.steps.extend(own);
         }
@@ -64,11 +68,17 @@ pub fn parse_devcontainer(file: &str, text: &str) -> Result<Devcontainer, Recipe
     let image = word(&keys, "image", file)?;
     let dockerfile = word(&build, "dockerfile", file)?;
     if image.is_none() && dockerfile.is_none() {
-        return Err(fail("it names neither `image` nor `build.dockerfile`; add one".to_owned()));
+        return Err(fail(
+            "it names neither `image` nor `build.dockerfile`; add one".to_owned(),
+        ));
     }
     let mut steps = Vec::new();
     for (name, value) in words(&keys, "containerEnv", file)? {
-        steps.push(step(format!("ENV {name}"), Action::Env(vec![(name.clone(), single_quoted(&value))]), &value));
+        steps.push(step(
+            format!("ENV {name}"),
+            Action::Env(vec![(name.clone(), single_quoted(&value))]),
+            &value,
+        ));
     }
     if let Some(user) = word(&keys, "remoteUser", file)? {
         steps.push(step("USER".to_owned(), Action::User(user.clone()), &user));
@@ -108,7 +118,11 @@ fn step(what: String, action: Action, value: &str) -> Step {
 
 /// A value that stays as it is when words are expanded.
 fn single_quoted(value: &str) -> String {
-    value.split('\'').map(|part| format!("'{part}'")).collect::<Vec<_>>().join("\"'\"")
+    value
+        .split('\'')
+        .map(|part| format!("'{part}'"))
+        .collect::<Vec<_>>()
+        .join("\"'\"")
 }
 
 fn word(keys: &Map<String, Value>, key: &str, file: &str) -> Result<Option<String>, RecipeError> {
@@ -125,9 +139,19 @@ fn words(keys: &Map<String, Value>, key: &str, file: &str) -> Result<Vec<(String
     let table = match keys.get(key) {
         None => return Ok(Vec::new()),
         Some(Value::Object(table)) => table,
-        Some(_) => return Err(RecipeError::new(file, None, format!("`{key}` has to be an object"))),
+        Some(_) => {
+            return Err(RecipeError::new(
+                file,
+                None,
+                format!("`{key}` has to be an object"),
+            ));
+        }
     };
-    table.keys().filter_map(|name| Some((name.clone(), word(table, name, file).transpose()?))).map(|(name, value)| Ok((name, value?))).collect()
+    table
+        .keys()
+        .filter_map(|name| Some((name.clone(), word(table, name, file).transpose()?)))
+        .map(|(name, value)| Ok((name, value?)))
+        .collect()
 }
 
 fn no_variable(key: &str, text: &str, file: &str) -> Result<(), RecipeError> {
@@ -143,7 +167,10 @@ fn commands(key: &str, value: &Value) -> Option<Vec<Step>> {
     match value {
         Value::String(line) => Some(vec![step(key.to_owned(), Action::RunLine(line.clone()), line)]),
         Value::Array(words) => {
-            let words: Vec<String> = words.iter().map(|word| word.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+            let words: Vec<String> = words
+                .iter()
+                .map(|word| word.as_str().map(str::to_owned))
+                .collect::<Option<_>>()?;
             let shown = words.join(" ");
             (!words.is_empty()).then(|| vec![step(key.to_owned(), Action::RunWords(words), &shown)])
         }
@@ -208,10 +235,19 @@ mod tests {
         assert_eq!(found.ignored, ["forwardPorts", "name"]);
         assert_eq!(
             found.recipe.step_texts(),
-            ["FROM debian:12", "ENV COST $5 it's", "ENV URL http://a//b", "USER dev", "onCreateCommand make first",
-             "postCreateCommand make a", "postCreateCommand make b"]
+            [
+                "FROM debian:12",
+                "ENV COST $5 it's",
+                "ENV URL http://a//b",
+                "USER dev",
+                "onCreateCommand make first",
+                "postCreateCommand make a",
+                "postCreateCommand make b"
+            ]
         );
-        let Action::Env(pairs) = &found.recipe.stages[0].steps[0].action else { panic!("an environment") };
+        let Action::Env(pairs) = &found.recipe.stages[0].steps[0].action else {
+            panic!("an environment")
+        };
         let value = crate::recipe::expand(&pairs[0].1, &|_| Some("wrong".to_owned()), '\\').expect("a word");
         assert_eq!(value, "$5 it's");
     }
@@ -220,8 +256,14 @@ mod tests {
     fn a_dockerfile_comes_first() {
         let text = r#"{"build": {"dockerfile": "D", "context": "..", "args": {"V": "1"}, "target": "t"}, "remoteUser": "u"}"#;
         let found = parse_devcontainer("d.json", text).expect("valid");
-        assert_eq!((found.dockerfile.as_deref(), found.context.as_deref()), (Some("D"), Some("..")));
-        assert_eq!((found.arguments.len(), found.ignored.clone()), (1, vec!["build.target".to_owned()]));
+        assert_eq!(
+            (found.dockerfile.as_deref(), found.context.as_deref()),
+            (Some("D"), Some(".."))
+        );
+        assert_eq!(
+            (found.arguments.len(), found.ignored.clone()),
+            (1, vec!["build.target".to_owned()])
+        );
         let recipe = found.on(crate::recipe::parse_dockerfile("D", "FROM a\nRUN b\n").expect("valid"));
         assert_eq!(recipe.step_texts(), ["FROM a", "RUN b", "USER u"]);
     }
@@ -235,7 +277,13 @@ mod tests {
         check("{", "d.json line 1");
         check("{}", "neither `image` nor `build.dockerfile`");
         check(r#"{"image": 1}"#, "`image` has to be a text");
-        check(r#"{"image": "a", "remoteUser": "${localEnv:USER}"}"#, "only an editor knows");
-        check(r#"{"image": "a", "onCreateCommand": 1}"#, "`onCreateCommand` is no command");
+        check(
+            r#"{"image": "a", "remoteUser": "${localEnv:USER}"}"#,
+            "only an editor knows",
+        );
+        check(
+            r#"{"image": "a", "onCreateCommand": 1}"#,
+            "`onCreateCommand` is no command",
+        );
     }
 }

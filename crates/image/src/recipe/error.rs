@@ -25,7 +25,10 @@ impl RecipeError {
 /// Returns the word that is most like `key`, if any is like it at all.
 pub(crate) fn nearest<'a>(key: &str, words: &[&'a str]) -> Option<&'a str> {
     let scored = words.iter().map(|word| (strsim::jaro_winkler(key, word), *word));
-    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, word)| word)
+    scored
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
 }
 
 /// Words for an unknown key.

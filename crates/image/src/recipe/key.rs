@@ -49,7 +49,8 @@ pub fn recipe_key(recipe: &Recipe, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) 
     let texts = recipe.step_texts();
     hash.parts(texts.iter().map(String::as_str));
     for (name, default) in &recipe.arguments {
-        hash.part(name.as_bytes()).part(default.as_deref().unwrap_or("").as_bytes());
+        hash.part(name.as_bytes())
+            .part(default.as_deref().unwrap_or("").as_bytes());
     }
     for file in &recipe.key_files {
         hash.part(file.as_bytes());
@@ -70,11 +71,21 @@ mod tests {
     #[test]
     fn the_key_changes_with_everything_that_matters() {
         let key = |text: &str, content: Option<&str>| {
-            let section = ImageSection::parse(&toml::Value::Table(text.parse().expect("TOML"))).expect("a table");
-            let read = |_: &Path| content.map(|text| text.as_bytes().to_vec()).ok_or(io::ErrorKind::NotFound.into());
+            let section =
+                ImageSection::parse(&toml::Value::Table(text.parse().expect("TOML"))).expect("a table");
+            let read = |_: &Path| {
+                content
+                    .map(|text| text.as_bytes().to_vec())
+                    .ok_or(io::ErrorKind::NotFound.into())
+            };
             recipe_key(&section.recipe(), &read).expect("a key")
         };
-        let texts = ["setup = ['a']", "setup = ['b']", "setup = ['a', 'b']", "base = 'x'\nsetup = ['a']"];
+        let texts = [
+            "setup = ['a']",
+            "setup = ['b']",
+            "setup = ['a', 'b']",
+            "base = 'x'\nsetup = ['a']",
+        ];
         let mut keys: Vec<String> = texts.iter().map(|text| key(text, None)).collect();
         for content in [None, Some(""), Some("1"), Some("2")] {
             keys.push(key("setup = ['a']\nkey = ['lock']", content));
@@ -86,7 +97,12 @@ mod tests {
 
     #[test]
     fn a_key_file_that_cannot_be_read_gives_no_key() {
-        let section = ImageSection { base: "x".into(), packages: vec![], setup: vec![], key: vec!["f".into()] };
+        let section = ImageSection {
+            base: "x".into(),
+            packages: vec![],
+            setup: vec![],
+            key: vec!["f".into()],
+        };
         let read = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
         assert!(recipe_key(&section.recipe(), &read).is_err());
     }

@@ -11,7 +11,7 @@ pub use devcontainer::{Devcontainer, parse_devcontainer};
 pub use dockerfile::parse_dockerfile;
 pub(crate) use dockerfile::{expand, expand_words};
 pub use error::RecipeError;
-pub use key::recipe_key;
 pub(crate) use key::KeyHash;
+pub use key::recipe_key;
 pub use section::ImageSection;
 pub use stages::{Action, Base, CopySource, CopyStep, Recipe, Stage, Step};

@@ -41,16 +41,24 @@ impl ImageSection {
     /// package that is no package's name, and packages on the base `host`.
     pub fn parse(value: &toml::Value) -> Result<Self, RecipeError> {
         let fail = |problem: String| RecipeError::new(PLACE, None, problem);
-        let table = value.as_table().ok_or_else(|| fail("it has to be a table".to_owned()))?;
+        let table = value
+            .as_table()
+            .ok_or_else(|| fail("it has to be a table".to_owned()))?;
         if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(fail(unknown("key", key, &KEYS)));
         }
         let section: Self = Deserialize::deserialize(value.clone())
             .map_err(|error: toml::de::Error| fail(error.message().to_owned()))?;
         if section.base.trim().is_empty() {
-            return Err(fail("`base` is empty; write host, or the name of an image".to_owned()));
+            return Err(fail(
+                "`base` is empty; write host, or the name of an image".to_owned(),
+            ));
         }
-        for (key, list) in [("packages", &section.packages), ("setup", &section.setup), ("key", &section.key)] {
+        for (key, list) in [
+            ("packages", &section.packages),
+            ("setup", &section.setup),
+            ("key", &section.key),
+        ] {
             if list.len() > ENTRIES_MAX {
                 return Err(fail(format!("`{key}` has more than {ENTRIES_MAX} entries")));
             }
@@ -59,10 +67,13 @@ impl ImageSection {
             }
         }
         if let Some(package) = section.packages.iter().find(|package| !is_package(package)) {
-            return Err(fail(format!("`packages` has {package:?}, which is no package's name")));
+            return Err(fail(format!(
+                "`packages` has {package:?}, which is no package's name"
+            )));
         }
         if section.base == "host" && !section.packages.is_empty() {
-            let text = "`packages` needs a base image: the host's packages are not ours to change; set `base`";
+            let text =
+                "`packages` needs a base image: the host's packages are not ours to change; set `base`";
             return Err(fail(text.to_owned()));
         }
         Ok(section)
@@ -102,7 +113,11 @@ impl ImageSection {
 /// Says whether a word names a package, maybe with a version, and is no option of a package manager.
 fn is_package(word: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+._:=~@/-<>".contains(&byte);
-    word.bytes().all(plain) && word.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'@')
+    word.bytes().all(plain)
+        && word
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'@')
 }
 
 /// Returns the line that installs packages with whichever manager the base has.
@@ -128,10 +143,14 @@ mod tests {
 
     #[test]
     fn the_table_is_read() {
-        let section = parse("base = 'debian:12'\npackages = ['git']\nsetup = ['make deps']\nkey = ['Cargo.lock']");
+        let section =
+            parse("base = 'debian:12'\npackages = ['git']\nsetup = ['make deps']\nkey = ['Cargo.lock']");
         let recipe = section.expect("a table").recipe();
         assert_eq!(recipe.stages[0].base, Base::Image("debian:12".to_owned()));
-        assert_eq!(recipe.step_texts(), ["FROM debian:12", "packages git", "RUN make deps"]);
+        assert_eq!(
+            recipe.step_texts(),
+            ["FROM debian:12", "packages git", "RUN make deps"]
+        );
         assert_eq!(recipe.key_files, ["Cargo.lock"]);
         assert_eq!(parse("").expect("all have defaults").base, "host");
     }
@@ -142,12 +161,18 @@ mod tests {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.contains(words), "{error}");
         };
-        check("pakages = []", "unknown key \"pakages\"; did you mean \"packages\"?");
+        check(
+            "pakages = []",
+            "unknown key \"pakages\"; did you mean \"packages\"?",
+        );
         check("zzz = 1", "there are base, packages, setup, key");
         check("setup = 'make'", "invalid type");
         check("base = ' '", "`base` is empty");
         check("key = ['']", "`key` has an empty entry");
-        check("base = 'x'\npackages = ['-y']", "\"-y\", which is no package's name");
+        check(
+            "base = 'x'\npackages = ['-y']",
+            "\"-y\", which is no package's name",
+        );
         check("base = 'x'\npackages = [\"a'; rm\"]", "no package's name");
         check("packages = ['git']", "needs a base image");
     }

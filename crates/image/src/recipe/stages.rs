@@ -139,9 +139,14 @@ impl Recipe {
     #[must_use]
     pub fn step_texts(&self) -> Vec<String> {
         let of_stage = |stage: &Stage| {
-            let name = stage.name.as_ref().map_or(String::new(), |name| format!(" AS {name}"));
+            let name = stage
+                .name
+                .as_ref()
+                .map_or(String::new(), |name| format!(" AS {name}"));
             let first = format!("FROM {}{name}", stage.base.word());
-            std::iter::once(first).chain(stage.steps.iter().map(|step| step.text.clone())).collect::<Vec<_>>()
+            std::iter::once(first)
+                .chain(stage.steps.iter().map(|step| step.text.clone()))
+                .collect::<Vec<_>>()
         };
         self.stages.iter().flat_map(of_stage).collect()
     }

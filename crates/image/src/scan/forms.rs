@@ -78,7 +78,11 @@ pub(super) fn find(bytes: &[u8], until: usize) -> Option<&'static str> {
 
 /// A token does not begin inside of a word; the header of a key may follow anything but a dash.
 fn token_inside(before: u8, byte: u8) -> bool {
-    if byte == b'-' { before == b'-' } else { word(before) || before == b'_' }
+    if byte == b'-' {
+        before == b'-'
+    } else {
+        word(before) || before == b'_'
+    }
 }
 
 fn kind_at(rest: &[u8]) -> Option<&'static str> {
@@ -102,7 +106,10 @@ fn kind_at(rest: &[u8]) -> Option<&'static str> {
 
 /// Three parts with dots, of which the first two are JSON objects.
 fn is_web_token(bytes: &[u8]) -> bool {
-    let end = bytes.iter().position(|byte| !token(*byte) && *byte != b'.').unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| !token(*byte) && *byte != b'.')
+        .unwrap_or(bytes.len());
     let parts: Vec<&[u8]> = bytes[..end].split(|byte| *byte == b'.').collect();
     matches!(parts.as_slice(), [head, body, proof, ..]
         if head.len() > 10 && body.starts_with(b"eyJ") && body.len() > 10 && proof.len() > 10)
@@ -138,16 +145,28 @@ fn is_private_key(bytes: &[u8]) -> bool {
 const FILES: [(&str, &str, &[&str]); 12] = [
     (".netrc", "password of .netrc", &["password "]),
     (".git-credentials", "Git credentials", &["://"]),
-    (".docker/config.json", "registry credentials", &["\"auth\":", "\"identitytoken\":"]),
+    (
+        ".docker/config.json",
+        "registry credentials",
+        &["\"auth\":", "\"identitytoken\":"],
+    ),
     (".dockercfg", "registry credentials", &["\"auth\":"]),
-    (".npmrc", "npm credentials", &["_authToken=", "_password=", "_auth="]),
+    (
+        ".npmrc",
+        "npm credentials",
+        &["_authToken=", "_password=", "_auth="],
+    ),
     (".yarnrc.yml", "npm credentials", &["npmAuthToken:"]),
     (".pypirc", "Python index credentials", &["password"]),
     (".aws/credentials", "AWS credentials", &["aws_secret_access_key"]),
     (".cargo/credentials.toml", "cargo credentials", &["token"]),
     (".config/gh/hosts.yml", "GitHub credentials", &["oauth_token:"]),
     (".claude/.credentials.json", "Claude credentials", &["Token\":"]),
-    (".codex/auth.json", "Codex credentials", &["_token\":", "API_KEY\": \""]),
+    (
+        ".codex/auth.json",
+        "Codex credentials",
+        &["_token\":", "API_KEY\": \""],
+    ),
 ];
 /// Names of files with keys that may be encrypted and then have no form.
 const KEY_NAMES: [&str; 5] = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ed25519_sk"];
@@ -159,10 +178,15 @@ pub(super) fn find_file(path: &[u8], content: &[u8]) -> Option<&'static str> {
     if KEY_NAMES.contains(&name) && content.windows(11).any(|window| window == b"PRIVATE KEY") {
         return Some("private key");
     }
-    let at = |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+    let at = |end: &str| {
+        path.strip_suffix(end)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
     let (_, kind, words) = FILES.iter().find(|(end, ..)| at(end))?;
     let text = String::from_utf8_lossy(content);
-    text.lines().any(|line| words.iter().any(|word| has_value(line, word))).then_some(*kind)
+    text.lines()
+        .any(|line| words.iter().any(|word| has_value(line, word)))
+        .then_some(*kind)
 }
 
 /// Says whether something follows the word that is not left to a variable.
@@ -198,10 +222,16 @@ mod tests {
     #[test]
     fn tokens_are_known_by_their_form() {
         let body = "a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8i9J0";
-        let check = |text: &str, kind: Option<&str>| assert_eq!(find(text.as_bytes(), text.len()), kind, "{text}");
+        let check =
+            |text: &str, kind: Option<&str>| assert_eq!(find(text.as_bytes(), text.len()), kind, "{text}");
         for (start, kind) in [
-            ("ghp_", "GitHub token"), ("github_pat_", "GitHub token"), ("glpat-", "GitLab token"),
-            ("xoxb-", "Slack token"), ("sk-ant-", "Anthropic key"), ("sk-", "OpenAI key"), ("npm_", "npm token"),
+            ("ghp_", "GitHub token"),
+            ("github_pat_", "GitHub token"),
+            ("glpat-", "GitLab token"),
+            ("xoxb-", "Slack token"),
+            ("sk-ant-", "Anthropic key"),
+            ("sk-", "OpenAI key"),
+            ("npm_", "npm token"),
         ] {
             check(&made(&["token=", start, body, "\n"]), Some(kind));
             check(&made(&["X", start, body]), None);
@@ -215,20 +245,31 @@ mod tests {
         let header = made(&["-----BEGIN RSA PRIVATE", " KEY-----"]);
         check(&made(&[&header, "\n", body, "\n"]), Some("private key"));
         check(&made(&[&header, "\\n", body]), Some("private key"));
-        check(&made(&[&header, "\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n\n", body]), Some("private key"));
+        check(
+            &made(&[&header, "\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n\n", body]),
+            Some("private key"),
+        );
         check(&made(&["const char *header = \"", &header, "\";"]), None);
     }
 
     #[test]
     fn files_of_credentials_are_known_by_path_and_content() {
         let check = |path: &str, content: &str, found: bool| {
-            assert_eq!(find_file(path.as_bytes(), content.as_bytes()).is_some(), found, "{path}: {content}");
+            assert_eq!(
+                find_file(path.as_bytes(), content.as_bytes()).is_some(),
+                found,
+                "{path}: {content}"
+            );
             assert!(!found || is_credential_path(path.as_bytes()));
         };
         check("root/.netrc", "machine a login b password c", true);
         check("root/.git-credentials", "https://me:pw@host", true);
         check("root/.git-credentials", "https://host", false);
-        check("home/x/.docker/config.json", "{\"auths\":{\"r\":{\"auth\":\"eDp5\"}}}", true);
+        check(
+            "home/x/.docker/config.json",
+            "{\"auths\":{\"r\":{\"auth\":\"eDp5\"}}}",
+            true,
+        );
         check("home/x/.docker/config.json", "{\"auths\":{}}", false);
         check("root/.npmrc", "//r/:_authToken=${NPM_TOKEN}", false);
         check("root/.npmrc", "//r/:_authToken=abc", true);

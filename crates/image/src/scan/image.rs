@@ -78,14 +78,23 @@ pub(crate) fn scan_tree(tree: &Path, named: Named<'_>) -> Result<Vec<Finding>, S
     Ok(found)
 }
 
-fn scan_folder(folder: &Node, path: &[u8], named: Named<'_>, found: &mut Vec<Finding>) -> Result<(), ScanError> {
+fn scan_folder(
+    folder: &Node,
+    path: &[u8],
+    named: Named<'_>,
+    found: &mut Vec<Finding>,
+) -> Result<(), ScanError> {
     let shown = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let fail = |path: &[u8]| {
         let path = shown(path);
         move |source| ScanError::Io { path, source }
     };
     for (name, node) in children(folder).map_err(fail(path))? {
-        let path = if path.is_empty() { name } else { [path, b"/", name.as_slice()].concat() };
+        let path = if path.is_empty() {
+            name
+        } else {
+            [path, b"/", name.as_slice()].concat()
+        };
         if found.len() >= FINDINGS_MAX {
             return Ok(());
         }
@@ -114,7 +123,12 @@ pub(crate) fn scan_config(config: &ConfigDocument, named: Named<'_>) -> Vec<Find
     for (name, value) in &config.config.labels {
         texts.push((format!("label {name}"), value));
     }
-    let words = config.config.entrypoint.iter().chain(&config.config.cmd).flatten();
+    let words = config
+        .config
+        .entrypoint
+        .iter()
+        .chain(&config.config.cmd)
+        .flatten();
     texts.extend(words.map(|word| ("command".to_owned(), word.as_str())));
     for (number, step) in (1..).zip(&config.history) {
         for text in [&step.created_by, &step.comment].into_iter().flatten() {
@@ -123,7 +137,13 @@ pub(crate) fn scan_config(config: &ConfigDocument, named: Named<'_>) -> Vec<Find
     }
     let kinds = |(place, text): (String, &str)| {
         let found = stream::find(text.as_bytes(), b"", named).expect("memory can be read");
-        found.into_iter().map(move |kind| Finding { place: place.clone(), kind }).collect::<Vec<_>>()
+        found
+            .into_iter()
+            .map(move |kind| Finding {
+                place: place.clone(),
+                kind,
+            })
+            .collect::<Vec<_>>()
     };
     texts.into_iter().flat_map(kinds).collect()
 }

@@ -36,7 +36,11 @@ pub(super) fn find(mut source: impl Read, path: &[u8], named: Named<'_>) -> io::
             add(format!("secret {name}"));
         }
         // What begins near the end is looked at with the next part, where its end is seen, too.
-        let until = if last { window.len() } else { window.len() - FORM_BYTES_MAX };
+        let until = if last {
+            window.len()
+        } else {
+            window.len() - FORM_BYTES_MAX
+        };
         if let Some(kind) = forms::find(&window, until) {
             add(kind.to_owned());
         }
@@ -61,9 +65,19 @@ mod tests {
         let secret = b"the named secret";
         let token = ["ghp_", "a1B2c3D4e5F6g7H8i9J0a1B2c3D4e5F6g7H8"].concat();
         let named = |bytes: &[u8]| {
-            bytes.windows(secret.len()).any(|window| window == secret).then(|| "DEPLOY".to_owned())
+            bytes
+                .windows(secret.len())
+                .any(|window| window == secret)
+                .then(|| "DEPLOY".to_owned())
         };
-        for at in [0, 1, PART_BYTES - 8, PART_BYTES, PART_BYTES * 2 - 3, PART_BYTES * 3 - 20] {
+        for at in [
+            0,
+            1,
+            PART_BYTES - 8,
+            PART_BYTES,
+            PART_BYTES * 2 - 3,
+            PART_BYTES * 3 - 20,
+        ] {
             let mut bytes = vec![b' '; PART_BYTES * 3 + 100];
             bytes[at..at + secret.len()].copy_from_slice(secret);
             bytes[at + 20..at + 20 + token.len()].copy_from_slice(token.as_bytes());

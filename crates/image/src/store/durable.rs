@@ -22,7 +22,12 @@ pub(super) fn replace_file(scratch: &Path, path: &Path, bytes: &[u8]) -> io::Res
 
 /// Opens a lock file and takes the lock; the kernel gives it back when the file is closed, also by SIGKILL.
 pub(super) fn lock(path: &Path, how: FlockOperation) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)?;
     loop {
         match rustix::fs::flock(&file, how) {
             Err(rustix::io::Errno::INTR) => {}

@@ -83,7 +83,9 @@ pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
 }
 
 /// The folders of a store.
-const FOLDERS: [&str; 8] = ["layers", "blobs", "images", "names", "used", "leases", "steps", "tmp"];
+const FOLDERS: [&str; 8] = [
+    "layers", "blobs", "images", "names", "used", "leases", "steps", "tmp",
+];
 
 impl ImageStore {
     /// Opens the store in a folder, which is made if it is not there.
@@ -147,7 +149,11 @@ impl ImageStore {
     pub fn resolve(&self, text: &str) -> Result<Digest, StoreError> {
         let unknown = || StoreError::Unknown(text.to_owned());
         if let Ok(digest) = text.parse::<Digest>() {
-            return if self.find(digest)?.is_some() { Ok(digest) } else { Err(unknown()) };
+            return if self.find(digest)?.is_some() {
+                Ok(digest)
+            } else {
+                Err(unknown())
+            };
         }
         if let Ok(name) = text.parse::<ImageName>()
             && let Some(digest) = self.named(&name)?
@@ -155,7 +161,10 @@ impl ImageStore {
             return Ok(digest);
         }
         if text.len() >= 12 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            let mut found = self.digests()?.into_iter().filter(|digest| digest.hex().starts_with(text));
+            let mut found = self
+                .digests()?
+                .into_iter()
+                .filter(|digest| digest.hex().starts_with(text));
             if let (Some(digest), None) = (found.next(), found.next()) {
                 return Ok(digest);
             }
@@ -174,7 +183,8 @@ impl ImageStore {
     ///
     /// Errors: [`StoreError::Unknown`], and the file system's.
     pub fn record(&self, digest: Digest) -> Result<ImageRecord, StoreError> {
-        self.find(digest)?.ok_or_else(|| StoreError::Unknown(digest.to_string()))
+        self.find(digest)?
+            .ok_or_else(|| StoreError::Unknown(digest.to_string()))
     }
 
     pub(crate) fn find(&self, digest: Digest) -> Result<Option<ImageRecord>, StoreError> {
@@ -227,7 +237,9 @@ impl ImageStore {
     /// Returns the layer that a step with this key made, if it is still there.
     pub(crate) fn cached_step(&self, key: &str) -> Result<Option<Digest>, StoreError> {
         let found: Option<StepRecord> = self.read_json("steps", key)?;
-        Ok(found.map(|step| step.layer).filter(|layer| self.layer_folder(*layer).exists()))
+        Ok(found
+            .map(|step| step.layer)
+            .filter(|layer| self.layer_folder(*layer).exists()))
     }
 
     /// Returns the digests of all images, in their order.
@@ -235,7 +247,10 @@ impl ImageStore {
     /// Errors: [`StoreError::Io`].
     pub fn digests(&self) -> Result<Vec<Digest>, StoreError> {
         let names = self.file_names("images")?;
-        Ok(names.iter().filter_map(|name| Digest::parse_hex(name).ok()).collect())
+        Ok(names
+            .iter()
+            .filter_map(|name| Digest::parse_hex(name).ok())
+            .collect())
     }
 
     /// Returns all names with what they stand for.
@@ -284,11 +299,18 @@ impl ImageStore {
             Err(error) => return Err(failed(&path)(error)),
         };
         let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|source| StoreError::Damaged { path, source })
+        parsed
+            .map(Some)
+            .map_err(|source| StoreError::Damaged { path, source })
     }
 
     /// Writes a small document in one step; the caller holds the store's lock.
-    pub(super) fn write_json<T: Serialize>(&self, folder: &str, name: &str, value: &T) -> Result<(), StoreError> {
+    pub(super) fn write_json<T: Serialize>(
+        &self,
+        folder: &str,
+        name: &str,
+        value: &T,
+    ) -> Result<(), StoreError> {
         let path = self.at(folder, name);
         let bytes = serde_json::to_vec(value).expect("the store's records have text keys only");
         // Under the lock nobody else writes one.

@@ -45,7 +45,8 @@ impl ImageStore {
         if !path.exists() {
             return Ok(false);
         }
-        let free = durable::try_lock(&path, FlockOperation::NonBlockingLockExclusive).map_err(failed(&path))?;
+        let free =
+            durable::try_lock(&path, FlockOperation::NonBlockingLockExclusive).map_err(failed(&path))?;
         Ok(free.is_none())
     }
 }

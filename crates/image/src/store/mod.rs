@@ -10,8 +10,8 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-pub use image_store::{ImageLimits, ImageStore, StoreError};
 pub(crate) use image_store::failed;
+pub use image_store::{ImageLimits, ImageStore, StoreError};
 pub use lease::Lease;
 pub use record::{BakedInputs, ImageRecord, LayerRecord, StepRecord};
 pub use remove::Swept;

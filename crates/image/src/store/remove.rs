@@ -91,7 +91,8 @@ impl ImageStore {
             }
         }
         let path = self.activity();
-        let idle = durable::try_lock(&path, FlockOperation::NonBlockingLockExclusive).map_err(failed(&path))?;
+        let idle =
+            durable::try_lock(&path, FlockOperation::NonBlockingLockExclusive).map_err(failed(&path))?;
         if idle.is_none() {
             swept.busy = true;
             return Ok(swept);
@@ -118,7 +119,9 @@ impl ImageStore {
                 continue;
             }
             let folder = self.at("layers", &name);
-            if let Some(record) = self.read_json::<super::LayerRecord>("layers", &format!("{name}/layer.json"))? {
+            if let Some(record) =
+                self.read_json::<super::LayerRecord>("layers", &format!("{name}/layer.json"))?
+            {
                 swept.layer_bytes += record.content_bytes;
             }
             swept.layer_count += 1;

@@ -41,7 +41,9 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { scratch: tempfile::tempdir().expect("a scratch folder") }
+        Self {
+            scratch: tempfile::tempdir().expect("a scratch folder"),
+        }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -76,15 +78,32 @@ fn what_is_exported_is_imported_as_the_same_image() {
         (ExportFormat::OciArchive, "oci.tar"),
         (ExportFormat::DockerArchive, "docker.tar"),
     ] {
-        first.export(imported.digest, format, &world.at(path)).expect("an export");
+        first
+            .export(imported.digest, format, &world.at(path))
+            .expect("an export");
         let other = world.store(&format!("store-{path}"));
         let again = import(&other, &world.at(path), None).expect("an import");
-        assert_eq!((again.digest, &again.layers), (imported.digest, &imported.layers), "{path}");
+        assert_eq!(
+            (again.digest, &again.layers),
+            (imported.digest, &imported.layers),
+            "{path}"
+        );
         assert_eq!(again.names, [name("base:1")], "{path}");
-        assert_eq!(other.config(again.digest).expect("it"), first.config(imported.digest).expect("it"));
+        assert_eq!(
+            other.config(again.digest).expect("it"),
+            first.config(imported.digest).expect("it")
+        );
         if format != ExportFormat::OciFolder {
-            let packed = world.file("packed.gz", &gzip(&std::fs::read(world.at(path)).expect("a file")));
-            assert_eq!(import(&world.store("packed"), &packed, None).expect("an import").digest, imported.digest);
+            let packed = world.file(
+                "packed.gz",
+                &gzip(&std::fs::read(world.at(path)).expect("a file")),
+            );
+            assert_eq!(
+                import(&world.store("packed"), &packed, None)
+                    .expect("an import")
+                    .digest,
+                imported.digest
+            );
         }
         let twice = first.export(imported.digest, format, &world.at(path));
         assert!(matches!(twice, Err(crate::ExportError::Exists(_))));
@@ -97,7 +116,9 @@ fn a_layer_whose_digest_is_wrong_is_refused_and_nothing_is_kept() {
     let store = world.store("a");
     let tar = world.file("rootfs.tar", &rootfs(b"one"));
     let imported = import(&store, &tar, None).expect("a root file system");
-    store.export(imported.digest, ExportFormat::OciFolder, &world.at("layout")).expect("an export");
+    store
+        .export(imported.digest, ExportFormat::OciFolder, &world.at("layout"))
+        .expect("an export");
     let blob = world.at("layout/blobs/sha256").join(imported.layers[0].hex());
     std::fs::write(&blob, rootfs(b"two")).expect("a file");
     let other = world.store("b");
@@ -134,7 +155,8 @@ fn copy_tree(from: &Path, to: &Path) {
         if kind.is_dir() {
             copy_tree(&entry.path(), &target);
         } else if kind.is_symlink() {
-            std::os::unix::fs::symlink(std::fs::read_link(entry.path()).expect("a link"), target).expect("a link");
+            std::os::unix::fs::symlink(std::fs::read_link(entry.path()).expect("a link"), target)
+                .expect("a link");
         } else {
             std::fs::copy(entry.path(), target).expect("a file");
         }
@@ -164,15 +186,22 @@ fn a_crash_at_any_step_leaves_a_whole_image_or_none() {
         store.sweep().expect("a sweep");
         let digests = store.digests().expect("a list");
         if digests.is_empty() {
-            let expected: Vec<String> =
-                left(&root).into_iter().filter(|path| !["activity", "lock", "tmp.json"].contains(&path.as_str())).collect();
+            let expected: Vec<String> = left(&root)
+                .into_iter()
+                .filter(|path| !["activity", "lock", "tmp.json"].contains(&path.as_str()))
+                .collect();
             let none: [&str; 0] = [];
-            let more: Vec<&String> = expected.iter().filter(|path| !path.starts_with("used/")).collect();
+            let more: Vec<&String> = expected
+                .iter()
+                .filter(|path| !path.starts_with("used/"))
+                .collect();
             assert_eq!(more, none, "step {number}");
         } else {
             whole += 1;
             assert_eq!(digests, [imported.digest]);
-            store.export(imported.digest, ExportFormat::OciArchive, &root.join("x.tar")).expect("whole");
+            store
+                .export(imported.digest, ExportFormat::OciArchive, &root.join("x.tar"))
+                .expect("whole");
         }
         let again = import(&store, &tar, Some("base")).expect("an import after the crash");
         assert_eq!(again.digest, imported.digest);
@@ -192,14 +221,19 @@ fn imports_of_one_image_at_once_give_one_image() {
             .iter()
             .map(|store| scope.spawn(|| import(store, &tar, Some("base")).expect("an import").digest))
             .collect();
-        running.into_iter().map(|one| one.join().expect("no panic")).collect()
+        running
+            .into_iter()
+            .map(|one| one.join().expect("no panic"))
+            .collect()
     });
     assert!(digests.iter().all(|digest| *digest == digests[0]));
     let store = &stores[0];
     assert_eq!(store.digests().expect("a list"), [digests[0]]);
     assert_eq!(store.resolve("base").expect("a name"), digests[0]);
     assert_eq!(store.sweep().expect("a sweep"), Swept::default());
-    store.export(digests[0], ExportFormat::OciArchive, &world.at("x.tar")).expect("whole");
+    store
+        .export(digests[0], ExportFormat::OciArchive, &world.at("x.tar"))
+        .expect("whole");
 }
 
 #[test]
@@ -224,7 +258,9 @@ fn a_sweep_leaves_running_work_alone() {
     let world = World::new();
     let store = world.store("a");
     let mut running = store.begin().expect("a transaction");
-    running.add_layer(rootfs(b"one").as_slice(), None).expect("a layer");
+    running
+        .add_layer(rootfs(b"one").as_slice(), None)
+        .expect("a layer");
     let swept = world.store("a").sweep().expect("a sweep");
     assert_eq!((swept.scratch_count, swept.busy), (0, true));
     assert!(running.folder().exists());
@@ -237,8 +273,13 @@ fn a_damaged_layer_is_not_exported() {
     let tar = world.file("rootfs.tar", &rootfs(b"one"));
     let imported = import(&store, &tar, None).expect("an import");
     let path = store.layer_tree(imported.layers[0]).join("etc/os-release");
-    File::create(&path).and_then(|mut file| file.write_all(b"two")).expect("a file");
+    File::create(&path)
+        .and_then(|mut file| file.write_all(b"two"))
+        .expect("a file");
     let outcome = store.export(imported.digest, ExportFormat::DockerArchive, &world.at("x.tar"));
-    assert!(matches!(outcome, Err(crate::ExportError::Layer(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(crate::ExportError::Layer(_))),
+        "{outcome:?}"
+    );
     assert!(!world.at("x.tar").exists() && !world.at("x.tar.partial").exists());
 }

@@ -116,7 +116,8 @@ impl Transaction<'_> {
 
     /// Says whether a layer need not be unpacked.
     pub(crate) fn reuse_layer(&self, layer: Digest) -> Result<bool, StoreError> {
-        let known = self.layers.iter().any(|new| new.diff_id == layer) || self.store.layer_folder(layer).exists();
+        let known =
+            self.layers.iter().any(|new| new.diff_id == layer) || self.store.layer_folder(layer).exists();
         if known {
             self.store.tell(&Progress::LayerReused(layer));
         }
@@ -126,11 +127,19 @@ impl Transaction<'_> {
     /// Returns the tree of a layer that is in the store or new in this transaction.
     pub(crate) fn layer_tree(&self, layer: Digest) -> PathBuf {
         let new = self.folder.join(layer.hex());
-        if new.exists() { new.join(crate::layer::TREE) } else { self.store.layer_tree(layer) }
+        if new.exists() {
+            new.join(crate::layer::TREE)
+        } else {
+            self.store.layer_tree(layer)
+        }
     }
 
     /// Unpacks a layer's uncompressed tar.
-    pub(crate) fn add_layer(&mut self, tar: impl Read, expected: Option<Digest>) -> Result<LayerRecord, StoreError> {
+    pub(crate) fn add_layer(
+        &mut self,
+        tar: impl Read,
+        expected: Option<Digest>,
+    ) -> Result<LayerRecord, StoreError> {
         let scratch = self.folder.join("layer");
         durable::remove_tree(&scratch).map_err(failed(&scratch))?;
         let layer = unpack(tar, &scratch, self.store.limits().layer)?;
@@ -193,7 +202,9 @@ impl Transaction<'_> {
             digest,
             config,
             layers: image.layers,
-            source_digest: image.source_digest.or(earlier.as_ref().and_then(|one| one.source_digest)),
+            source_digest: image
+                .source_digest
+                .or(earlier.as_ref().and_then(|one| one.source_digest)),
             created_ms: earlier.as_ref().map_or(now.as_millis(), |one| one.created_ms),
             inputs: image.inputs.or(earlier.and_then(|one| one.inputs)),
         };
@@ -226,7 +237,9 @@ impl Transaction<'_> {
         let mut layers = Vec::new();
         for layer in &image.layers {
             let new = self.layers.iter().find(|new| new.diff_id == *layer);
-            let tar_bytes = new.map_or_else(|| self.store.layer_record(*layer), |new| Ok(new.clone()))?.tar_bytes;
+            let tar_bytes = new
+                .map_or_else(|| self.store.layer_record(*layer), |new| Ok(new.clone()))?
+                .tar_bytes;
             layers.push(Descriptor::new(MEDIA_LAYER, *layer, tar_bytes));
         }
         let manifest = Manifest {

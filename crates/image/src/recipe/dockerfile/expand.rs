@@ -21,7 +21,10 @@ pub(crate) fn expand_words(
     lookup: &dyn Fn(&str) -> Option<String>,
     escape: char,
 ) -> Result<Vec<String>, String> {
-    split_words(text, escape)?.iter().map(|word| expand(word, lookup, escape)).collect()
+    split_words(text, escape)?
+        .iter()
+        .map(|word| expand(word, lookup, escape))
+        .collect()
 }
 
 /// Parts a text into words at spaces outside of quotes; quotes stay.
@@ -113,7 +116,11 @@ impl Expansion<'_> {
             if name.is_empty() {
                 out.push('$');
             }
-            out.push_str(&(self.lookup)(name).filter(|_| !name.is_empty()).unwrap_or_default());
+            out.push_str(
+                &(self.lookup)(name)
+                    .filter(|_| !name.is_empty())
+                    .unwrap_or_default(),
+            );
             return Ok(rest);
         };
         let mut depth = 1;
@@ -133,8 +140,20 @@ impl Expansion<'_> {
             _ if modifier.starts_with(":-") && !is_full => text(&modifier[2..])?,
             _ if modifier.starts_with('-') && !is_set => text(&modifier[1..])?,
             _ if modifier.starts_with(":-") || modifier.starts_with('-') => value.unwrap_or_default(),
-            _ if modifier.starts_with(":+") => if is_full { text(&modifier[2..])? } else { String::new() },
-            _ if modifier.starts_with('+') => if is_set { text(&modifier[1..])? } else { String::new() },
+            _ if modifier.starts_with(":+") => {
+                if is_full {
+                    text(&modifier[2..])?
+                } else {
+                    String::new()
+                }
+            }
+            _ if modifier.starts_with('+') => {
+                if is_set {
+                    text(&modifier[1..])?
+                } else {
+                    String::new()
+                }
+            }
             _ if modifier.starts_with(":?") && is_full => value.unwrap_or_default(),
             _ if modifier.starts_with(":?") => return Err(format!("{name}: {}", text(&modifier[2..])?)),
             other => return Err(format!("${{{name}{other}}} is not supported; use :- :+ or :?")),
@@ -149,7 +168,8 @@ fn name_length(text: &str) -> usize {
     if !starts_right {
         return 0;
     }
-    text.find(|next: char| !next.is_ascii_alphanumeric() && next != '_').unwrap_or(text.len())
+    text.find(|next: char| !next.is_ascii_alphanumeric() && next != '_')
+        .unwrap_or(text.len())
 }
 
 #[cfg(test)]
@@ -164,13 +184,24 @@ mod tests {
             _ => None,
         };
         let check = |text: &str, words: &[&str]| {
-            assert_eq!(expand_words(text, &lookup, '\\').as_deref(), Ok(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>().as_slice()), "{text}");
+            assert_eq!(
+                expand_words(text, &lookup, '\\').as_deref(),
+                Ok(words
+                    .iter()
+                    .map(|word| (*word).to_owned())
+                    .collect::<Vec<_>>()
+                    .as_slice()),
+                "{text}"
+            );
         };
         check("x y", &["x", "y"]);
         check("$a ${a}b", &["A B", "A Bb"]);
         check("'$a' \"$a\" \\$a", &["$a", "A B", "$a"]);
         check("\"a \\\"b\\\" \\n\"", &["a \"b\" \\n"]);
-        check("${no:-x} ${empty:-x} ${empty-x} ${a:-x} ${no:-${a}}", &["x", "x", "", "A B", "A B"]);
+        check(
+            "${no:-x} ${empty:-x} ${empty-x} ${a:-x} ${no:-${a}}",
+            &["x", "x", "", "A B", "A B"],
+        );
         check("${no:+x}. ${empty:+x}. ${a:+x}", &[".", ".", "x"]);
         check("$ 5$ a$no", &["$", "5$", "a"]);
         check("a\\ b", &["a b"]);

@@ -31,7 +31,11 @@ pub(super) struct Heredoc {
 /// Splits the file; also returns its escape character.
 pub(super) fn lines(file: &str, text: &str) -> Result<(Vec<Line>, char), RecipeError> {
     if text.len() > BYTES_MAX {
-        return Err(RecipeError::new(file, None, format!("it is longer than {BYTES_MAX} bytes")));
+        return Err(RecipeError::new(
+            file,
+            None,
+            format!("it is longer than {BYTES_MAX} bytes"),
+        ));
     }
     let escape = escape(file, text)?;
     let mut found = Vec::new();
@@ -72,7 +76,10 @@ pub(super) fn lines(file: &str, text: &str) -> Result<(Vec<Line>, char), RecipeE
                     heredoc.text.push('\n');
                 }
                 if !ended {
-                    let problem = format!("the text {} does not end; add a line {}", heredoc.mark, heredoc.name);
+                    let problem = format!(
+                        "the text {} does not end; add a line {}",
+                        heredoc.mark, heredoc.name
+                    );
                     return Err(RecipeError::new(file, number, problem));
                 }
                 heredocs.push(heredoc);
@@ -96,7 +103,11 @@ fn is_skipped(line: &str) -> bool {
 /// Reads the directives in front: only the first comment lines may be some.
 fn escape(file: &str, text: &str) -> Result<char, RecipeError> {
     for (number, line) in (1..).zip(text.lines()) {
-        let Some((key, value)) = line.trim().strip_prefix('#').and_then(|line| line.split_once('=')) else {
+        let Some((key, value)) = line
+            .trim()
+            .strip_prefix('#')
+            .and_then(|line| line.split_once('='))
+        else {
             break;
         };
         match (key.trim().to_ascii_lowercase().as_str(), value.trim()) {
@@ -122,7 +133,10 @@ fn marks(rest: &str) -> Vec<Heredoc> {
         match quote {
             Some(open) if byte == open => quote = None,
             None if byte == b'\'' || byte == b'"' => quote = Some(byte),
-            None if rest[at..].starts_with("<<") && !rest[at..].starts_with("<<<") && (at == 0 || bytes[at - 1] != b'<') => {
+            None if rest[at..].starts_with("<<")
+                && !rest[at..].starts_with("<<<")
+                && (at == 0 || bytes[at - 1] != b'<') =>
+            {
                 if let Some(heredoc) = mark(&rest[at..]) {
                     at += heredoc.mark.len();
                     found.push(heredoc);
@@ -144,7 +158,9 @@ fn mark(text: &str) -> Option<Heredoc> {
     let after = after.strip_prefix('-').unwrap_or(after);
     let quote = after.chars().next().filter(|first| matches!(first, '"' | '\''));
     let inner = quote.map_or(after, |_| &after[1..]);
-    let end = inner.find(|next: char| !next.is_alphanumeric() && next != '_').unwrap_or(inner.len());
+    let end = inner
+        .find(|next: char| !next.is_alphanumeric() && next != '_')
+        .unwrap_or(inner.len());
     let name = &inner[..end];
     let first = name.chars().next()?;
     if first.is_numeric() || quote.is_some_and(|quote| !inner[end..].starts_with(quote)) {

@@ -7,7 +7,19 @@ use crate::recipe::stages::{Action, Base, CopySource, CopyStep, Recipe, Stage, S
 
 /// What is understood.
 const WORDS: [&str; 13] = [
-    "FROM", "RUN", "COPY", "ADD", "ENV", "ARG", "WORKDIR", "USER", "SHELL", "LABEL", "EXPOSE", "ENTRYPOINT", "CMD",
+    "FROM",
+    "RUN",
+    "COPY",
+    "ADD",
+    "ENV",
+    "ARG",
+    "WORKDIR",
+    "USER",
+    "SHELL",
+    "LABEL",
+    "EXPOSE",
+    "ENTRYPOINT",
+    "CMD",
 ];
 /// What docker knows and an image of a box has no use for, with what to do instead.
 const REFUSED: [(&str, &str); 5] = [
@@ -26,7 +38,11 @@ const STEPS_MAX: usize = 2000;
 pub fn parse_dockerfile(file: &str, text: &str) -> Result<Recipe, RecipeError> {
     let (lines, escape) = lines(file, text)?;
     if lines.len() > STEPS_MAX {
-        return Err(RecipeError::new(file, None, format!("it has more than {STEPS_MAX} instructions")));
+        return Err(RecipeError::new(
+            file,
+            None,
+            format!("it has more than {STEPS_MAX} instructions"),
+        ));
     }
     let mut recipe = Recipe {
         file: file.to_owned(),
@@ -56,7 +72,11 @@ pub fn parse_dockerfile(file: &str, text: &str) -> Result<Recipe, RecipeError> {
         }
     }
     if recipe.stages.is_empty() {
-        return Err(RecipeError::new(file, None, "it has no FROM; begin with FROM and an image"));
+        return Err(RecipeError::new(
+            file,
+            None,
+            "it has no FROM; begin with FROM and an image",
+        ));
     }
     Ok(recipe)
 }
@@ -74,11 +94,15 @@ fn shown(line: &Line) -> String {
 fn from(line: &Line) -> Result<Stage, String> {
     let words: Vec<&str> = line.rest.split_whitespace().collect();
     if let Some(flag) = words.iter().find(|word| word.starts_with("--")) {
-        return Err(format!("FROM {flag} is not supported: images are for this machine; remove it"));
+        return Err(format!(
+            "FROM {flag} is not supported: images are for this machine; remove it"
+        ));
     }
     let (base, name) = match words.as_slice() {
         [base] => (base, None),
-        [base, middle, name] if middle.eq_ignore_ascii_case("as") => (base, Some((*name).to_ascii_lowercase())),
+        [base, middle, name] if middle.eq_ignore_ascii_case("as") => {
+            (base, Some((*name).to_ascii_lowercase()))
+        }
         _ => return Err("FROM takes an image, and AS with a name".to_owned()),
     };
     let base = match *base {
@@ -133,7 +157,9 @@ fn unknown(word: &str) -> String {
 
 /// Returns the words of a JSON list; `None` for anything else, which docker then takes as a line.
 fn json_words(rest: &str) -> Option<Vec<String>> {
-    serde_json::from_str::<Vec<String>>(rest).ok().filter(|words| !words.is_empty())
+    serde_json::from_str::<Vec<String>>(rest)
+        .ok()
+        .filter(|words| !words.is_empty())
 }
 
 /// A line is run by `/bin/sh -c`, in `CMD` and `ENTRYPOINT`, too.
@@ -142,7 +168,11 @@ fn command(rest: &str) -> Vec<String> {
 }
 
 fn run(rest: &str, heredocs: &[Heredoc]) -> Result<Action, String> {
-    if let Some(flag) = rest.split_whitespace().next().filter(|word| word.starts_with("--")) {
+    if let Some(flag) = rest
+        .split_whitespace()
+        .next()
+        .filter(|word| word.starts_with("--"))
+    {
         let name = flag.split('=').next().unwrap_or(flag);
         return Err(format!("RUN {name} is not supported; remove it"));
     }
@@ -153,13 +183,17 @@ fn run(rest: &str, heredocs: &[Heredoc]) -> Result<Action, String> {
         [] => Ok(Action::RunLine(rest.to_owned())),
         [only] if only.mark == rest => {
             if only.text.starts_with("#!") {
-                return Err("a RUN text with #! is not supported; name the program: RUN python3 <<EOF".to_owned());
+                return Err(
+                    "a RUN text with #! is not supported; name the program: RUN python3 <<EOF".to_owned(),
+                );
             }
             Ok(Action::RunLine(only.text.clone()))
         }
         // The shell reads the texts itself.
         several => {
-            let texts = several.iter().map(|heredoc| format!("{}{}\n", heredoc.text, heredoc.name));
+            let texts = several
+                .iter()
+                .map(|heredoc| format!("{}{}\n", heredoc.text, heredoc.name));
             Ok(Action::RunLine(format!("{rest}\n{}", texts.collect::<String>())))
         }
     }
@@ -168,21 +202,29 @@ fn run(rest: &str, heredocs: &[Heredoc]) -> Result<Action, String> {
 fn copy(word: &str, rest: &str, heredocs: &[Heredoc], escape: char) -> Result<Action, String> {
     let (mut from, mut mode, mut owner) = (None, None, None);
     let mut left = rest;
-    while let Some(flag) = left.split_whitespace().next().filter(|word| word.starts_with("--")) {
+    while let Some(flag) = left
+        .split_whitespace()
+        .next()
+        .filter(|word| word.starts_with("--"))
+    {
         left = left[flag.len()..].trim_start();
         match flag.split_once('=') {
             Some(("--from", value)) if word == "COPY" => from = Some(value.to_owned()),
             Some(("--chown", value)) => owner = Some(value.to_owned()),
             Some(("--chmod", value)) => {
                 let octal = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777);
-                mode = Some(octal.ok_or_else(|| format!("--chmod={value}: write the mode in octal, like 755"))?);
+                mode =
+                    Some(octal.ok_or_else(|| format!("--chmod={value}: write the mode in octal, like 755"))?);
             }
             _ => return Err(format!("{word} {flag} is not supported; remove it")),
         }
     }
     let mut words = match json_words(left) {
         // Words of a list are taken as they are but for variables, so that quotes and spaces are kept apart.
-        Some(words) => words.iter().map(|word| format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))).collect(),
+        Some(words) => words
+            .iter()
+            .map(|word| format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")))
+            .collect(),
         None => split_words(left, escape)?,
     };
     let target = words.pop().filter(|_| !words.is_empty());
@@ -190,7 +232,11 @@ fn copy(word: &str, rest: &str, heredocs: &[Heredoc], escape: char) -> Result<Ac
     let mut sources = Vec::new();
     for source in words {
         if let Some(heredoc) = heredocs.iter().find(|heredoc| heredoc.mark == source) {
-            sources.push(CopySource::Inline(heredoc.name.clone(), heredoc.text.clone(), heredoc.expands));
+            sources.push(CopySource::Inline(
+                heredoc.name.clone(),
+                heredoc.text.clone(),
+                heredoc.expands,
+            ));
             continue;
         }
         if word == "ADD" {
@@ -211,11 +257,17 @@ fn copy(word: &str, rest: &str, heredocs: &[Heredoc], escape: char) -> Result<Ac
 fn no_magic(source: &str) -> Result<(), String> {
     let plain = source.trim_matches('"');
     if plain.contains("://") || plain.starts_with("git@") {
-        return Err(format!("ADD {source}: fetching is not supported; RUN a program that fetches and checks it"));
+        return Err(format!(
+            "ADD {source}: fetching is not supported; RUN a program that fetches and checks it"
+        ));
     }
-    let packed = [".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"];
+    let packed = [
+        ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst",
+    ];
     if packed.iter().any(|end| plain.ends_with(end)) {
-        return Err(format!("ADD {source}: unpacking is not supported; COPY it and RUN tar"));
+        return Err(format!(
+            "ADD {source}: unpacking is not supported; COPY it and RUN tar"
+        ));
     }
     Ok(())
 }
@@ -225,14 +277,18 @@ fn pairs(rest: &str, escape: char) -> Result<Vec<(String, String)>, String> {
     let words = split_words(rest, escape)?;
     let first = words.first().ok_or("it says nothing")?;
     if !first.contains('=') {
-        let (key, value) = rest.split_once(char::is_whitespace).ok_or_else(|| format!("{rest} has no value; write {rest}=…"))?;
+        let (key, value) = rest
+            .split_once(char::is_whitespace)
+            .ok_or_else(|| format!("{rest} has no value; write {rest}=…"))?;
         return Ok(vec![(key.to_owned(), value.trim().to_owned())]);
     }
     words
         .iter()
         .map(|word| match word.split_once('=') {
             Some((key, value)) if !key.is_empty() => Ok((key.trim_matches('"').to_owned(), value.to_owned())),
-            _ => Err(format!("{word} is no KEY=VALUE; put quotes around values with spaces")),
+            _ => Err(format!(
+                "{word} is no KEY=VALUE; put quotes around values with spaces"
+            )),
         })
         .collect()
 }
@@ -242,7 +298,9 @@ fn argument(word: &str) -> Result<Action, String> {
         Some((name, default)) => (name, Some(default.to_owned())),
         None => (word, None),
     };
-    let plain = name.chars().all(|next| next.is_ascii_alphanumeric() || next == '_');
+    let plain = name
+        .chars()
+        .all(|next| next.is_ascii_alphanumeric() || next == '_');
     if name.is_empty() || !plain {
         return Err(format!("{name:?} is no name of an argument"));
     }
@@ -270,8 +328,13 @@ mod tests {
              EXPOSE 80 53/udp\nENTRYPOINT [\"e\"]\nCMD run it\n",
         );
         assert_eq!(recipe.arguments, [("V".to_owned(), Some("1".to_owned()))]);
-        let [one, two] = recipe.stages.as_slice() else { panic!("two stages") };
-        assert_eq!((one.name.as_deref(), &one.base), (Some("one"), &Base::Image("base:$V".to_owned())));
+        let [one, two] = recipe.stages.as_slice() else {
+            panic!("two stages")
+        };
+        assert_eq!(
+            (one.name.as_deref(), &one.base),
+            (Some("one"), &Base::Image("base:$V".to_owned()))
+        );
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let actions: Vec<&Action> = one.steps.iter().map(|step| &step.action).collect();
         assert_eq!(
@@ -292,29 +355,60 @@ mod tests {
             owner: None,
         };
         let actions: Vec<&Action> = two.steps.iter().map(|step| &step.action).collect();
-        assert_eq!(actions[..2], [&Action::Argument("V".to_owned(), None), &Action::Argument("X".to_owned(), Some("2".to_owned()))]);
+        assert_eq!(
+            actions[..2],
+            [
+                &Action::Argument("V".to_owned(), None),
+                &Action::Argument("X".to_owned(), Some("2".to_owned()))
+            ]
+        );
         assert_eq!(actions[2], &Action::Copy(copied));
-        assert!(matches!(actions[3], Action::Copy(copy) if copy.sources == [CopySource::Path("\"with space\"".to_owned())]));
-        assert_eq!(actions[4..6], [&Action::Folder("/w".to_owned()), &Action::User("me:us".to_owned())]);
-        assert_eq!(actions[9..], [&Action::Entrypoint(words(&["e"])), &Action::Command(words(&["/bin/sh", "-c", "run it"]))]);
+        assert!(
+            matches!(actions[3], Action::Copy(copy) if copy.sources == [CopySource::Path("\"with space\"".to_owned())])
+        );
+        assert_eq!(
+            actions[4..6],
+            [
+                &Action::Folder("/w".to_owned()),
+                &Action::User("me:us".to_owned())
+            ]
+        );
+        assert_eq!(
+            actions[9..],
+            [
+                &Action::Entrypoint(words(&["e"])),
+                &Action::Command(words(&["/bin/sh", "-c", "run it"]))
+            ]
+        );
     }
 
     #[test]
     fn texts_in_the_file_are_taken_along() {
-        let recipe = parse("FROM a\nRUN <<EOF\none\n# kept\nEOF\nRUN cat <<-'X' > f\n\t$a\n\tX\nCOPY <<A <<\"B\" /d/\na\nA\nb\nB\nRUN c\n");
+        let recipe = parse(
+            "FROM a\nRUN <<EOF\none\n# kept\nEOF\nRUN cat <<-'X' > f\n\t$a\n\tX\nCOPY <<A <<\"B\" /d/\na\nA\nb\nB\nRUN c\n",
+        );
         let actions: Vec<&Action> = recipe.stages[0].steps.iter().map(|step| &step.action).collect();
         assert_eq!(actions[0], &Action::RunLine("one\n# kept\n".to_owned()));
         assert_eq!(actions[1], &Action::RunLine("cat <<-'X' > f\n$a\nX\n".to_owned()));
-        let Action::Copy(copy) = actions[2] else { panic!("a copy") };
-        let inline = |name: &str, text: &str, expands| CopySource::Inline(name.to_owned(), text.to_owned(), expands);
-        assert_eq!(copy.sources, [inline("A", "a\n", true), inline("B", "b\n", false)]);
+        let Action::Copy(copy) = actions[2] else {
+            panic!("a copy")
+        };
+        let inline =
+            |name: &str, text: &str, expands| CopySource::Inline(name.to_owned(), text.to_owned(), expands);
+        assert_eq!(
+            copy.sources,
+            [inline("A", "a\n", true), inline("B", "b\n", false)]
+        );
         assert_eq!(actions[3], &Action::RunLine("c".to_owned()));
     }
 
     #[test]
     fn another_escape_lets_backslashes_be() {
         let recipe = parse("# escape=`\nFROM a\nRUN one `\n two\\\n");
-        assert_eq!(recipe.stages[0].steps[0].action, Action::RunLine("one  two\\".to_owned()));
+        assert_eq!(
+            recipe.stages[0].steps[0].action,
+            Action::RunLine("one  two\\".to_owned())
+        );
     }
 
     #[test]
@@ -328,17 +422,34 @@ mod tests {
         check("FROM a\nVOLUME /x", 2, "VOLUME is not supported: name the folder");
         check("FROM a\nCOPPY a b", 2, "did you mean COPY?");
         check("RUN x", 1, "before the first FROM");
-        check("FROM --platform=linux/arm64 a", 1, "--platform=linux/arm64 is not supported");
-        check("FROM a\nRUN --mount=type=cache,target=/x y", 2, "RUN --mount is not supported");
+        check(
+            "FROM --platform=linux/arm64 a",
+            1,
+            "--platform=linux/arm64 is not supported",
+        );
+        check(
+            "FROM a\nRUN --mount=type=cache,target=/x y",
+            2,
+            "RUN --mount is not supported",
+        );
         check("FROM a\nCOPY --link a b", 2, "COPY --link is not supported");
         check("FROM a\nCOPY --chmod=u+x a b", 2, "in octal");
         check("FROM a\nCOPY a", 2, "at least one source");
         check("FROM a\nADD https://x/y /z", 2, "fetching is not supported");
         check("FROM a\nADD x.tar.gz /z", 2, "unpacking is not supported");
         check("FROM a\nRUN <<EOF\nx\n", 2, "does not end");
-        check("FROM a\nRUN <<EOF\n#!/usr/bin/python3\nEOF\n", 2, "#! is not supported");
+        check(
+            "FROM a\nRUN <<EOF\n#!/usr/bin/python3\nEOF\n",
+            2,
+            "#! is not supported",
+        );
         check("FROM a\nENV A", 2, "A has no value");
         check("FROM a\nSHELL bash", 2, "SHELL takes a list");
-        assert!(parse_dockerfile("Dockerfile", "# nothing\n").expect_err("empty").to_string().contains("no FROM"));
+        assert!(
+            parse_dockerfile("Dockerfile", "# nothing\n")
+                .expect_err("empty")
+                .to_string()
+                .contains("no FROM")
+        );
     }
 }
