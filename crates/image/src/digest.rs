@@ -109,19 +109,9 @@ impl<T> Hashing<T> {
         }
     }
 
-    /// Returns the bytes that went through.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// Returns the digest of what went through, and how many bytes that was.
     pub(crate) fn finish(self) -> (Digest, u64) {
         (Digest(self.hash.finalize().into()), self.count)
-    }
-
-    /// Returns what it wraps beside the digest and the count.
-    pub(crate) fn into_parts(self) -> (T, Digest, u64) {
-        (self.inner, Digest(self.hash.finalize().into()), self.count)
     }
 
     fn seen(&mut self, bytes: &[u8]) {
@@ -177,7 +167,8 @@ mod tests {
         let mut writer = Hashing::new(Vec::new());
         writer.write_all(b"ab").expect("memory");
         writer.write_all(b"c").expect("memory");
-        let (bytes, digest, count) = writer.into_parts();
+        let bytes = writer.inner.clone();
+        let (digest, count) = writer.finish();
         assert_eq!(
             (bytes.as_slice(), digest, count),
             (&b"abc"[..], Digest::of(b"abc"), 3)

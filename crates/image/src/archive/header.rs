@@ -46,6 +46,9 @@ impl Kind {
     }
 }
 
+/// Offsets and lengths in a file.
+pub(crate) type Pieces = Vec<(u64, u64)>;
+
 /// A block read as a header.
 pub(crate) struct Header<'a>(pub(crate) &'a [u8; BLOCK_BYTES]);
 
@@ -101,7 +104,7 @@ impl Header<'_> {
     }
 
     /// Returns the pieces of a sparse file in this header, whether more follow, and the whole size.
-    pub(crate) fn sparse(&self) -> Option<(Vec<(u64, u64)>, bool, u64)> {
+    pub(crate) fn sparse(&self) -> Option<(Pieces, bool, u64)> {
         let pieces = pieces(&self.0[386..482])?;
         Some((pieces, self.0[482] != 0, number(&self.0[483..495])?))
     }

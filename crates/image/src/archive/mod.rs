@@ -4,7 +4,7 @@ mod header;
 mod reader;
 mod writer;
 
-pub(crate) use header::{BLOCK_BYTES, Kind};
+pub(crate) use header::Kind;
 pub use reader::TarError;
 pub(crate) use reader::{Entry, RawSink, TarReader};
 pub(crate) use writer::{Meta, TarWriter, WriteEntry};

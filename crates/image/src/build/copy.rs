@@ -52,10 +52,10 @@ pub(super) fn find(stack: &Stack, pattern: &[u8], ignore: &Ignore) -> io::Result
     }
     let mut sources = Vec::new();
     for path in found {
-        if let Some((node, path)) = stack.resolve_path(&path)? {
-            if path.is_empty() || !ignore.leaves_out(&path) || ignore.takes_back() {
-                sources.push(Source { path, node });
-            }
+        if let Some((node, path)) = stack.resolve_path(&path)?
+            && (path.is_empty() || !ignore.leaves_out(&path) || ignore.takes_back())
+        {
+            sources.push(Source { path, node });
         }
     }
     Ok(sources)

@@ -5,10 +5,11 @@ mod export;
 mod import;
 mod members;
 
+#[cfg(test)]
+pub(crate) use documents::host_architecture;
+
 pub use documents::{ConfigDocument, History, RunConfig};
-pub(crate) use documents::{
-    Descriptor, Index, MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST, Manifest, RootFs, host_architecture,
-};
+pub(crate) use documents::{Descriptor, Index, MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST, Manifest};
 pub use export::{ExportError, ExportFormat, Exported};
 pub use import::{ImportError, ImportRequest, Imported};
 pub(crate) use import::{

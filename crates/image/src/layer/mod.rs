@@ -11,14 +11,16 @@ mod whiteout;
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+use unpack::Unpacked;
 
 pub use capture::CaptureError;
 pub(crate) use capture::capture;
 pub use notes::{Note, NoteKind, Notes};
 pub use reassemble::ReassembleError;
 pub(crate) use reassemble::reassemble;
+pub(crate) use unpack::unpack;
 pub use unpack::{LayerLimits, UnpackError};
-pub(crate) use unpack::{Unpacked, unpack};
 
 /// The folder of a layer that is the overlay's lower.
 pub(crate) const TREE: &str = "tree";

@@ -335,8 +335,8 @@ fn a_deletion_without_a_device_is_seen_as_one() {
         .folder(b"")
         .expect("it");
     whiteout::put_marked_file(&folder, b"gone").expect("a mark");
-    assert_eq!(whiteout::is_whiteout(&folder, b"gone").expect("a look"), true);
-    assert_eq!(whiteout::is_whiteout(&folder, b"kept").expect("a look"), false);
+    assert!(whiteout::is_whiteout(&folder, b"gone").expect("a look"));
+    assert!(!whiteout::is_whiteout(&folder, b"kept").expect("a look"));
 }
 
 /// A file system as a map: `None` is a folder.
@@ -446,7 +446,7 @@ fn seen(node: &Node, path: &str, model: &mut Model) {
 fn an_act() -> impl Strategy<Value = Act> {
     let path = prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4)
         .prop_map(|names| names.join("/"));
-    (path, 0..6_u8, b'a'..b'z').prop_map(|(path, which, content)| match which {
+    (path, 0..6_u8, b'a'..=b'z').prop_map(|(path, which, content)| match which {
         0..3 => Act::Write(path, content),
         3 => Act::Folder(path),
         4 => Act::Delete(path),

@@ -65,6 +65,9 @@ pub enum StoreError {
     Refused(String),
 }
 
+/// Is told of every step.
+type Watcher = dyn Fn(&Progress) + Send + Sync;
+
 /// Images in one folder.
 ///
 /// Several processes may use one folder at once; each operation is whole or not at all.
@@ -72,7 +75,7 @@ pub enum StoreError {
 pub struct ImageStore {
     root: PathBuf,
     limits: ImageLimits,
-    watcher: Option<Arc<dyn Fn(&Progress) + Send + Sync>>,
+    watcher: Option<Arc<Watcher>>,
 }
 
 pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {

@@ -10,7 +10,6 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use image_store::failed;
 pub use image_store::{ImageLimits, ImageStore, StoreError};
 pub use lease::Lease;
 pub use record::{BakedInputs, ImageRecord, LayerRecord, StepRecord};
