@@ -452,4 +452,14 @@ mod tests {
                 .contains("no FROM")
         );
     }
+    #[test]
+    fn the_factory_s_own_recipe_is_in_the_subset() {
+        let recipe = parse(include_str!("../../../../../images/factory/Dockerfile"));
+        assert_eq!(recipe.stages.len(), 1);
+        let runs = recipe.stages[0]
+            .steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::RunLine(_)));
+        assert_eq!(runs.count(), 2);
+    }
 }
