@@ -1,6 +1,7 @@
 //! Images built from recipes. Must never run a step itself: a [`StepRunner`] does, in a box.
 
 mod builder;
+mod copied;
 mod copy;
 mod pattern;
 mod stage;
