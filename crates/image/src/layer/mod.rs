@@ -7,7 +7,7 @@ mod reassemble;
 mod skeleton;
 pub(crate) mod stack;
 mod unpack;
-mod whiteout;
+pub(crate) mod whiteout;
 
 #[cfg(test)]
 pub(crate) mod tests;
