@@ -167,3 +167,22 @@ pub const ACTION_DEPTH_MAX: usize = 10;
 pub const ACTION_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How long a service beside a workflow job may take to become ready unless its options say otherwise.
 pub const SERVICE_READY_WITHIN: Duration = Duration::from_secs(120);
+/// The most entries one layer of an image may have; a larger one is refused.
+pub const IMAGE_ENTRIES_MAX: u64 = 2_000_000;
+/// The most bytes one layer may have when unpacked, whatever it is when packed; a larger one is refused.
+pub const IMAGE_LAYER_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// The most layers one image may have: an overlay of more is slow, and other engines take 127.
+pub const IMAGE_LAYERS_MAX: usize = 127;
+/// The most bytes a manifest, an index or a configuration of an image may have.
+pub const IMAGE_DOCUMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The longest path in a layer, in bytes: what the kernel takes in one call.
+pub const IMAGE_PATH_BYTES_MAX: usize = 4095;
+/// The most bytes of extended headers (long names, attributes) before one entry of a layer.
+pub const IMAGE_HEADER_BYTES_MAX: u64 = 1024 * 1024;
+/// How many things left out of a layer are named; the rest is counted.
+pub const IMAGE_NOTES_MAX: usize = 50;
+/// How long a registry may take to answer, and how long it may send nothing; then the pull fails, or goes on where it
+/// was cut.
+pub const REGISTRY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often in a row a download that was cut is gone on with; each try has to bring something.
+pub const REGISTRY_RESUMES_MAX: u32 = 10;
