@@ -43,7 +43,7 @@ pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionErro
     if !call.inputs.is("save-if")? || call.inputs.is("lookup-only")? {
         outcome.post = None;
     }
-    if !call.var("CARGO_INCREMENTAL").is_some_and(|value| value != "0") {
+    if call.var("CARGO_INCREMENTAL").is_none_or(|value| value == "0") {
         outcome.set_env("CARGO_INCREMENTAL", "0");
     }
     Ok(outcome)

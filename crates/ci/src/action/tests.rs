@@ -125,7 +125,7 @@ impl Scene {
     }
 
     fn run(&self, uses: &str, with: &[(&str, &str)]) -> Ran {
-        let (result, log) = self.with_call(uses, with, |action, call| run_action(action, call));
+        let (result, log) = self.with_call(uses, with, run_action);
         Ran { result, log }
     }
 
@@ -237,7 +237,8 @@ fn a_sparse_checkout_holds_only_what_is_asked_for() {
 fn what_a_checkout_cannot_have_offline_is_refused_by_name() {
     let mut scene = scene();
     scene.repository();
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         (&[("repository", "octo/other")], &["octo/other"]),
         (&[("ref", "v1")], &["v1"]),
         (&[("submodules", "true")], &["cannot check out"]),
