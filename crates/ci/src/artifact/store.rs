@@ -222,7 +222,8 @@ impl Staged {
         self.at.join(ZIP)
     }
 
-    /// Publishes the artifact whole.
+    /// Publishes the artifact whole. With `overwrite` the old one is removed first, as the official action does: a crash
+    /// between the two leaves none, and the job that was to make it has failed with the crash.
     ///
     /// Errors: [`StoreError::Taken`] if somebody else was faster.
     pub(super) fn publish(
