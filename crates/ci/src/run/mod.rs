@@ -17,6 +17,7 @@ mod mirrored;
 mod native;
 mod output;
 mod post;
+mod preflight;
 mod report;
 mod request;
 mod run_leg;
@@ -35,6 +36,7 @@ mod workflows;
 
 pub use concurrency::ConcurrencyGroups;
 pub use event::RunEvent;
+pub use preflight::check_workflow;
 pub use report::{JobReport, RunReport, StepReport, WorkflowOutcome, WorkflowReport};
 pub use request::{
     ActionPart, Containers, EventInput, Images, Library, NoLibrary, RepositoryInput, RunIdentity, RunRequest, Stores,

@@ -7,6 +7,7 @@ use gantry_adapters::engine::SandboxReceipt;
 use gantry_core::queue::build::{Ending, Trouble};
 use gantry_workflow::command::Annotation;
 use gantry_workflow::graph::Conclusion;
+use gantry_workflow::support::Unsupported;
 
 /// What came of a run.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +23,7 @@ impl RunReport {
     #[must_use]
     pub fn ending(&self) -> Ending {
         join_endings(self.workflows.iter().filter_map(|workflow| match &workflow.outcome {
-            WorkflowOutcome::Ran { .. } => Some(workflow.ending()),
+            WorkflowOutcome::Ran { .. } | WorkflowOutcome::Refused(_) => Some(workflow.ending()),
             WorkflowOutcome::Ignored(_) => None,
         }))
     }
@@ -46,6 +47,8 @@ pub struct WorkflowReport {
 pub enum WorkflowOutcome {
     /// The event does not start it; why.
     Ignored(String),
+    /// Nothing of it was started, because these parts would not be honoured.
+    Refused(Vec<Unsupported>),
     /// It ran.
     Ran {
         /// How it ended in GitHub's words.
@@ -61,6 +64,8 @@ impl WorkflowReport {
     pub fn ending(&self) -> Ending {
         match &self.outcome {
             WorkflowOutcome::Ignored(_) => Ending::Passed,
+            // The workflow's own text is what cannot be run: trying again would not help.
+            WorkflowOutcome::Refused(_) => Ending::Failed,
             WorkflowOutcome::Ran { fault: Some(_), .. } => Ending::Failed,
             WorkflowOutcome::Ran { conclusion, .. } => {
                 let counted = self.jobs.iter().filter(|job| !job.tolerated).map(|job| job.ending);

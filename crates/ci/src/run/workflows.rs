@@ -9,11 +9,13 @@ use gantry_workflow::event::{Event, GitRef, TriggerDecision, triggers};
 use gantry_workflow::expression::Value;
 use gantry_workflow::graph::{CallStack, Conclusion};
 use gantry_workflow::model::WorkflowFile;
+use gantry_workflow::support::Verdict;
 
 use super::cancel::Cancel;
 use super::evaluate::{Contexts, object_of};
 use super::event::RunEvent;
 use super::github::GithubContext;
+use super::preflight::check_workflow;
 use super::report::{RunReport, WorkflowOutcome, WorkflowReport};
 use super::request::{EventInput, RunRequest};
 use super::slots::Slots;
@@ -76,6 +78,9 @@ fn run_file(
         (request.tell)(RunEvent::WorkflowIgnored { workflow: &path, reason: &reason });
         return WorkflowReport { path, name, outcome: WorkflowOutcome::Ignored(reason), jobs: Vec::new() };
     }
+    if let Err(outcome) = refused(request, file) {
+        return WorkflowReport { path, name, outcome, jobs: Vec::new() };
+    }
     (request.tell)(RunEvent::WorkflowStarted { workflow: &path });
     let reports = Mutex::new(Vec::new());
     let called = Mutex::new(BTreeSet::new());
@@ -111,6 +116,16 @@ fn run_file(
     (request.tell)(RunEvent::WorkflowEnded { workflow: &path, conclusion });
     let jobs = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
     WorkflowReport { path, name, outcome: WorkflowOutcome::Ran { conclusion, fault }, jobs }
+}
+
+/// Nothing of a workflow starts if a part of it could not be honoured.
+fn refused(request: &RunRequest<'_>, file: &WorkflowFile) -> Result<(), WorkflowOutcome> {
+    let found = check_workflow(request, file).map_err(|why| WorkflowOutcome::Ran {
+        conclusion: Conclusion::Failure,
+        fault: Some(why),
+    })?;
+    let refused: Vec<_> = found.into_iter().filter(|found| found.verdict == Verdict::Refused).collect();
+    if refused.is_empty() { Ok(()) } else { Err(WorkflowOutcome::Refused(refused)) }
 }
 
 /// Returns what filters look at.

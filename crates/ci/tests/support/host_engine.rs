@@ -193,7 +193,7 @@ impl Sandbox for HostBox {
         command.args(["-c", "exec 2>&1; exec \"$@\"", "sh"]);
         command.args(spec.command.iter().map(|word| self.outside_text(word)));
         let env = self.env.iter().chain(&spec.env);
-        command.env_clear().env("PATH", std::env::var("PATH").unwrap_or_default());
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
         command.envs(env.map(|(name, value)| (name, self.outside_text(value))));
         command.current_dir(self.outside(&spec.directory)).stdin(Stdio::null()).stdout(Stdio::piped());
         let ending = if control.is_cancelled() {

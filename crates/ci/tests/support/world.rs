@@ -18,7 +18,7 @@ use gantry_workflow::model::WorkflowFile;
 use super::host_engine::HostEngine;
 
 /// A repository of another owner: `owner/name@ref`, paths and texts.
-pub type Mirrored = (&'static str, Vec<(&'static str, &'static str)>);
+pub type Mirrored = (String, Vec<(String, String)>);
 
 /// What a run is given.
 pub struct World {
@@ -70,7 +70,7 @@ impl Library for World {
         let wanted = format!("{owner}/{name}@{reference}");
         let found = self.mirrored.iter().find(|(name, _)| *name == wanted);
         Ok(found.map(|(_, files)| {
-            let part = |(path, text): &(&str, &str)| ActionPart {
+            let part = |(path, text): &(String, String)| ActionPart {
                 path: PathBuf::from(path),
                 mode: 0o755,
                 bytes: text.as_bytes().to_vec(),

@@ -1,0 +1,1 @@
+console.log('post ran after a failure');
