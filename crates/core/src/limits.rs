@@ -75,3 +75,13 @@ pub const FACTS_PAGE_MAX: u32 = 1_000;
 pub const CONFLICT_PATHS_MAX: usize = 20;
 /// The longest text a person may give as a reason, in characters; the rest is cut.
 pub const REASON_CHARS_MAX: usize = 2_000;
+/// Paths a box's receipt names of what it wrote; the rest is counted only.
+pub const RECEIPT_PATHS_MAX: usize = 100;
+/// Names a box's receipt counts; what it wrote beyond is not counted.
+pub const RECEIPT_FILES_MAX: usize = 1_000_000;
+/// Connections the proxy of one box serves at once; a further one waits.
+pub const BOX_PROXY_CONNECTIONS_MAX: usize = 128;
+/// Hosts a box's receipt names.
+pub const RECEIPT_HOSTS_MAX: usize = 1_000;
+/// How many files may differ from a repository's warm checkout until a box gets a new one.
+pub const BOX_LAYER_FILES_MAX: usize = 1_000;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use gantry_adapters::engine::{CheckEngine, CheckSpec, Network, SandboxControl, SandboxEnding};
+use gantry_adapters::engine::{
+    CheckSpec, Network, SandboxControl, SandboxEnding, SandboxEngine, run_check,
+};
 use gantry_core::id::{BuildId, CommitId};
 use gantry_core::limits::{BUILD_LOGS_MAX, CHECK_OUTPUT_BYTES_MAX};
 use gantry_core::queue::build::{CheckRun, Ending, Trouble};
@@ -30,7 +32,7 @@ pub type Tell = Arc<dyn Fn(BoxNews) + Send + Sync>;
 
 /// Runs the builds of one repository.
 pub struct BoxRunner {
-    engine: Arc<dyn CheckEngine>,
+    engine: Arc<dyn SandboxEngine>,
     repository: PathBuf,
     logs: PathBuf,
     tell: Tell,
@@ -54,7 +56,7 @@ impl std::fmt::Debug for BoxRunner {
 impl BoxRunner {
     /// Makes a runner for the repository whose Git storage is at `repository`; logs go under `logs`.
     #[must_use]
-    pub fn new(engine: Arc<dyn CheckEngine>, repository: PathBuf, logs: PathBuf, tell: Tell) -> Self {
+    pub fn new(engine: Arc<dyn SandboxEngine>, repository: PathBuf, logs: PathBuf, tell: Tell) -> Self {
         Self {
             engine,
             repository,
@@ -157,7 +159,7 @@ fn trouble(build: BuildId, text: &str) -> BoxReport {
 
 /// What the thread of one build needs.
 struct Job {
-    engine: Arc<dyn CheckEngine>,
+    engine: Arc<dyn SandboxEngine>,
     repository: PathBuf,
     logs: PathBuf,
     control: SandboxControl,
@@ -214,7 +216,7 @@ impl Job {
             fail_fast: check.fail_fast.clone(),
             network: Network::None,
         };
-        let report = self.engine.run(&spec, &self.control);
+        let report = run_check(self.engine.as_ref(), &spec, &self.control);
         if let Some(leftover) = &report.leftover {
             tracing::warn!(build = %build, leftover, "a box left something behind; it is tried again at the next start");
         }
@@ -249,6 +251,7 @@ fn words(ending: &SandboxEnding, limit: Duration) -> (Ending, String) {
         SandboxEnding::Exited { code } => (Ending::Failed, format!("failed (exit {code})")),
         SandboxEnding::Signalled { signal } => (Ending::Failed, format!("was ended by signal {signal}")),
         SandboxEnding::Refused(why) => (Ending::Failed, format!("could not be checked out: {why}")),
+        SandboxEnding::OutOfMemory => (Ending::Failed, "needed more memory than its box may have".into()),
         SandboxEnding::TimedOut => (
             Ending::TimedOut,
             format!("ran longer than its limit of {} s", limit.as_secs_f64()),

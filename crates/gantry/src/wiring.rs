@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use gantry_adapters::engine::CheckEngine;
+use gantry_adapters::engine::SandboxEngine;
 use gantry_adapters::git::{GitProgram, GitRepository};
 use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::BranchName;
@@ -28,7 +28,7 @@ pub struct Wiring {
     /// The data directory.
     pub data: DataDir,
     /// Makes boxes.
-    pub engine: Arc<dyn CheckEngine>,
+    pub engine: Arc<dyn SandboxEngine>,
 }
 
 /// A repository that was asked for, looked at but not yet added.

@@ -1,14 +1,23 @@
-//! One check in one box: what it is given, and what is told about it. Must never know how a box is made.
+//! One check in one box: what it is given, its log, and what is told about it. Must never know how a box is made.
 
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use gantry_core::id::CommitId;
+use gantry_core::limits::{BOX_GRACE, CHECK_OUTPUT_FLOOD_FACTOR};
 use gantry_core::queue::build::Trouble;
+use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
 use super::SandboxControl;
-use super::sandbox::{EngineUnavailable, Network, ReapError};
+use super::evidence::{choose_evidence, show_line};
+use super::output::{OutputLog, PatternWatch};
+use super::sandbox::{
+    BoxUser, ExecEnding, ExecSpec, Image, Limits, Network, OpenError, SandboxEngine, SandboxSpec, Workspace,
+};
+use crate::clock::Stopwatch;
 
 /// One check in one box.
 #[derive(Debug, Clone)]
@@ -50,6 +59,8 @@ pub enum SandboxEnding {
     },
     /// The tree cannot be checked out anywhere, which is the change's own fault; the reason.
     Refused(String),
+    /// It needed more memory than its box may have.
+    OutOfMemory,
     /// It ran into its time limit.
     TimedOut,
     /// [`SandboxControl::cancel`] ended it.
@@ -66,6 +77,7 @@ impl SandboxEnding {
             Self::Exited { code } => *code == 0,
             Self::Signalled { .. }
             | Self::Refused(_)
+            | Self::OutOfMemory
             | Self::TimedOut
             | Self::Cancelled
             | Self::Trouble(..) => false,
@@ -88,27 +100,150 @@ pub struct CheckReport {
     pub evidence: Vec<String>,
     /// Whether a `fail_fast` pattern was seen.
     pub doomed: bool,
-    /// What of the box could not be removed, and why; the next [`CheckEngine::reap`] tries again.
+    /// What of the box could not be removed, and why; the next [`SandboxEngine::reap`] tries again.
     pub leftover: Option<String>,
 }
 
-/// Runs checks in boxes.
-pub trait CheckEngine: Send + Sync {
-    /// Returns the name a configuration file uses for it.
-    fn name(&self) -> &'static str;
+/// Runs one check to its end in a box of its own. Blocks: call it on a thread of its own, which must live until it
+/// returns. Nothing of the box is left then, but for [`CheckReport::leftover`].
+pub fn run_check(engine: &dyn SandboxEngine, spec: &CheckSpec, control: &SandboxControl) -> CheckReport {
+    let watch = Stopwatch::start();
+    let mut check = Check {
+        spec,
+        control,
+        doomed: false,
+        output_bytes: 0,
+        duration: None,
+        leftover: None,
+    };
+    let ending = check.run(engine, watch).unwrap_or_else(|ending| ending);
+    let evidence = check.evidence(&ending);
+    CheckReport {
+        ending,
+        duration: check.duration.unwrap_or_else(|| watch.elapsed()),
+        output_bytes: check.output_bytes,
+        evidence,
+        doomed: check.doomed || control.is_doomed(),
+        leftover: check.leftover,
+    }
+}
 
-    /// Makes one empty box and ends it, to tell whether the engine works here.
-    ///
-    /// Errors: [`EngineUnavailable`] with the cause and what mends it.
-    fn probe(&self) -> Result<(), EngineUnavailable>;
+/// Where the workspace of every check is.
+const WORKSPACE: &str = "/box/workspace";
+const CHUNK_BYTES: usize = 64 * 1024;
 
-    /// Runs one check to its end. Blocks: call it on a thread of its own, which must live until it returns.
-    /// Nothing of the box is left when it returns, but for [`CheckReport::leftover`].
-    fn run(&self, spec: &CheckSpec, control: &SandboxControl) -> CheckReport;
+struct Check<'a> {
+    spec: &'a CheckSpec,
+    control: &'a SandboxControl,
+    doomed: bool,
+    output_bytes: u64,
+    duration: Option<Duration>,
+    leftover: Option<String>,
+}
 
-    /// Ends every leftover of an earlier daemon: processes, mounts and folders. Returns how many boxes it ended.
-    /// Boxes of this engine that run now are left alone.
-    ///
-    /// Errors: [`ReapError`] for the first that could not be ended; the others are ended all the same.
-    fn reap(&self) -> Result<usize, ReapError>;
+impl Check<'_> {
+    fn run(&mut self, engine: &dyn SandboxEngine, watch: Stopwatch) -> Result<SandboxEnding, SandboxEnding> {
+        let mut log = OutputLog::create(&self.spec.log, self.spec.output_bytes_max)
+            .map_err(|source| log_trouble("make", &source))?;
+        let sandbox = engine
+            .open(&self.sandbox_spec(), self.control)
+            .map_err(|failed| match failed {
+                OpenError::Refused(why) => SandboxEnding::Refused(why),
+                OpenError::Cancelled => SandboxEnding::Cancelled,
+                OpenError::Unsupported(why) => SandboxEnding::Trouble(Trouble::CouldNotStart, why),
+                OpenError::Trouble(trouble, why) => SandboxEnding::Trouble(trouble, why),
+            })?;
+        let exec = ExecSpec {
+            command: self.spec.command.clone(),
+            env: Vec::new(),
+            directory: WORKSPACE.into(),
+            timeout: self.spec.timeout,
+            grace: BOX_GRACE,
+        };
+        let mut patterns = PatternWatch::new(&self.spec.fail_fast);
+        let flood_bytes = self
+            .spec
+            .output_bytes_max
+            .saturating_mul(CHECK_OUTPUT_FLOOD_FACTOR);
+        let (control, doomed) = (self.control, &mut self.doomed);
+        let mut take = |bytes: &[u8]| {
+            log.write(bytes)?;
+            if patterns.sees(bytes) {
+                *doomed = true;
+                control.doom();
+            }
+            if log.written_bytes() > flood_bytes {
+                let why = format!("the check wrote more than {flood_bytes} bytes and was ended");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+            }
+            Ok(())
+        };
+        let report = sandbox.exec(&exec, &mut take, self.control);
+        self.duration = Some(watch.elapsed());
+        self.leftover = sandbox.close().leftover;
+        self.output_bytes = log.written_bytes();
+        let finished = log.finish();
+        let ending = judge(report.ending);
+        if matches!(ending, SandboxEnding::Exited { .. } | SandboxEnding::Signalled { .. }) {
+            finished.map_err(|source| log_trouble("write", &source))?;
+        }
+        Ok(ending)
+    }
+
+    fn sandbox_spec(&self) -> SandboxSpec {
+        SandboxSpec {
+            name: self.spec.name.clone(),
+            image: Image::Host,
+            workspace: Workspace::Commit {
+                repository: self.spec.repository.clone(),
+                commit: self.spec.commit,
+            },
+            workspace_at: WORKSPACE.into(),
+            mounts: Vec::new(),
+            env: self.spec.env.clone(),
+            network: self.spec.network.clone(),
+            limits: Limits::default(),
+            user: BoxUser::Plain,
+            services: Vec::new(),
+        }
+    }
+
+    fn evidence(&self, ending: &SandboxEnding) -> Vec<String> {
+        if ending.passed() {
+            return Vec::new();
+        }
+        let read = || choose_evidence(BufReader::with_capacity(CHUNK_BYTES, File::open(&self.spec.log)?));
+        let mut lines =
+            read().unwrap_or_else(|source| vec![format!("gantry: cannot read the log: {source}")]);
+        if let SandboxEnding::Refused(why) = ending {
+            lines.push(show_line(why.as_bytes()));
+        }
+        lines
+    }
+}
+
+/// Puts a command's ending into a check's words.
+fn judge(ending: ExecEnding) -> SandboxEnding {
+    match ending {
+        ExecEnding::Exited { code } => SandboxEnding::Exited { code },
+        // No command kills itself so; it was somebody's or something's outside.
+        ExecEnding::Signalled { signal } if signal == Signal::SIGKILL as i32 => {
+            SandboxEnding::Trouble(Trouble::Interrupted, "the check was killed from outside".to_owned())
+        }
+        ExecEnding::Signalled { signal } => SandboxEnding::Signalled { signal },
+        ExecEnding::OutOfMemory => SandboxEnding::OutOfMemory,
+        ExecEnding::TimedOut => SandboxEnding::TimedOut,
+        ExecEnding::Cancelled => SandboxEnding::Cancelled,
+        ExecEnding::Trouble(trouble, why) => SandboxEnding::Trouble(trouble, why),
+    }
+}
+
+fn log_trouble(doing: &str, source: &io::Error) -> SandboxEnding {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&source.kind());
+    let trouble = if full {
+        Trouble::OutOfDisk
+    } else {
+        Trouble::CouldNotStart
+    };
+    SandboxEnding::Trouble(trouble, format!("cannot {doing} the log: {source}"))
 }

@@ -10,7 +10,7 @@ mod output;
 mod receipt;
 mod sandbox;
 
-pub use check::{CheckEngine, CheckReport, CheckSpec, SandboxEnding};
+pub use check::{CheckReport, CheckSpec, SandboxEnding, run_check};
 pub use control::SandboxControl;
 pub use fake::FakeEngine;
 pub use native::NativeEngine;
