@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gantry_adapters::engine::native::enter_if_asked;
-use gantry_adapters::engine::{CheckEngine, CheckSpec, NativeEngine, Network, SandboxControl};
+use gantry_adapters::engine::{CheckSpec, NativeEngine, Network, SandboxControl, SandboxEngine, run_check};
 
 fn main() {
     enter_if_asked();
@@ -12,7 +12,7 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["probe", scratch] => match engine(scratch).probe() {
-            Ok(()) => println!("boxes can be made"),
+            Ok(held) => println!("boxes can be made; {}", held.join("; ")),
             Err(why) => println!("{why}"),
         },
         ["run", scratch, log, repository, commit, line] => {
@@ -28,7 +28,7 @@ fn main() {
                 fail_fast: Vec::new(),
                 network: Network::None,
             };
-            let report = engine(scratch).run(&spec, &SandboxControl::default());
+            let report = run_check(&engine(scratch), &spec, &SandboxControl::default());
             println!(
                 "{:?} after {:?}, {} bytes",
                 report.ending, report.duration, report.output_bytes

@@ -188,3 +188,11 @@ pub const IMAGE_NOTES_MAX: usize = 50;
 pub const REGISTRY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often in a row a download that was cut is gone on with; each try has to bring something.
 pub const REGISTRY_RESUMES_MAX: u32 = 10;
+/// Names a box's receipt counts; what it wrote beyond is not counted.
+pub const RECEIPT_FILES_MAX: usize = 1_000_000;
+/// Connections the proxy of one box serves at once; a further one waits.
+pub const BOX_PROXY_CONNECTIONS_MAX: usize = 128;
+/// Hosts a box's receipt names.
+pub const RECEIPT_HOSTS_MAX: usize = 1_000;
+/// How many files may differ from a repository's warm checkout until a box gets a new one.
+pub const BOX_LAYER_FILES_MAX: usize = 1_000;

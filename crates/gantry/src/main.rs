@@ -4,6 +4,7 @@ mod cli;
 mod daemon;
 mod data_dir;
 mod exit_code;
+mod images;
 mod web;
 mod wiring;
 
@@ -12,12 +13,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Boxes are started by running this program again: that has to come before anything else, threads above all.
     gantry_adapters::engine::native::enter_if_asked();
-    if let Some(code) = gantry_engine::job::run_job_if_asked() {
+    if let Some(code) = gantry_engine::job::run_job_if_asked(images) {
         return ExitCode::from(code);
     }
-    if let Some(code) =
-        gantry_engine::sandbox::run_box_if_asked(|_| Box::new(gantry_engine::sandbox::NoImages))
-    {
+    if let Some(code) = gantry_engine::sandbox::run_box_if_asked(images) {
         return ExitCode::from(code);
     }
     let (json, result) = cli::run();
@@ -36,4 +35,9 @@ fn main() -> ExitCode {
             ExitCode::from(coded.code.number())
         }
     }
+}
+
+/// Finds images in the store of a data directory.
+fn images(data: &std::path::Path) -> std::sync::Arc<dyn gantry_engine::sandbox::Images> {
+    std::sync::Arc::new(images::StoredImages::of(data))
 }

@@ -10,7 +10,7 @@ mod output;
 mod receipt;
 mod sandbox;
 
-pub use check::{CheckEngine, CheckReport, CheckSpec, SandboxEnding};
+pub use check::{CheckHooks, CheckReport, CheckSpec, NoHooks, SandboxEnding, run_check, run_check_in};
 pub use control::SandboxControl;
 pub use evidence::choose_evidence;
 pub use fake::FakeEngine;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gantry_core::id::CommitId;
 use gix::ObjectId;
@@ -140,7 +141,7 @@ impl GitRepository {
         self.write_index(commit, directory, &git.join("index"))
     }
 
-    fn packed_tags(&self) -> Result<Vec<u8>, GitError> {
+    pub(super) fn packed_tags(&self) -> Result<Vec<u8>, GitError> {
         let trouble = |source| self.storage("list the tags".to_owned(), source);
         let platform = self.inner.references().map_err(trouble)?;
         let mut tags = Vec::new();
@@ -175,10 +176,18 @@ impl GitRepository {
         index
             .write_to(&mut bytes, gix::index::write::Options::default())
             .map_err(|source| self.storage("write an index".to_owned(), source))?;
-        fs::write(to, bytes).map_err(|source| write_error(to, source))
+        fs::write(to, bytes)
+            .and_then(|()| age_index(to))
+            .map_err(|source| write_error(to, source))
     }
 
-    fn write_file(&self, id: ObjectId, at: &Path, path: &[u8], mode: u32) -> Result<(), CheckoutError> {
+    pub(super) fn write_file(
+        &self,
+        id: ObjectId,
+        at: &Path,
+        path: &[u8],
+        mode: u32,
+    ) -> Result<(), CheckoutError> {
         let bytes = self.file_bytes(id)?;
         let mut options = File::options();
         options.write(true).create_new(true).mode(mode);
@@ -193,7 +202,7 @@ impl GitRepository {
         write(&mut file).map_err(|source| write_error(at, source))
     }
 
-    fn write_link(&self, id: ObjectId, at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
+    pub(super) fn write_link(&self, id: ObjectId, at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
         let bytes = self.file_bytes(id)?;
         let refused = |why| {
             Err(CheckoutError::Refused {
@@ -230,16 +239,22 @@ fn join(prefix: &[u8], name: &BStr) -> Result<Vec<u8>, CheckoutError> {
         path.push(b'/');
     }
     path.extend_from_slice(name);
+    check_name(&path, name)?;
+    Ok(path)
+}
+
+/// Refuses a name that is not one name of one file; `path` is where it stands.
+pub(super) fn check_name(path: &[u8], name: &[u8]) -> Result<(), CheckoutError> {
     let why = if name.is_empty() {
         "has an empty name in it"
-    } else if *name == "." || *name == ".." {
+    } else if name == b"." || name == b".." {
         "would leave the directory"
     } else if name.contains(&b'/') || name.contains(&0) {
         "has a name with a slash or a zero byte in it"
     } else if name.eq_ignore_ascii_case(b".git") {
         "would replace Git's own directory"
     } else {
-        return Ok(path);
+        return Ok(());
     };
     Err(CheckoutError::Refused {
         path: path.as_bstr().to_string(),
@@ -247,7 +262,18 @@ fn join(prefix: &[u8], name: &BStr) -> Result<Vec<u8>, CheckoutError> {
     })
 }
 
-fn make_directory(at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
+/// How much younger an index is made than the files it knows.
+const INDEX_AGE: Duration = Duration::from_secs(2);
+
+/// Makes an index look younger than every file it knows. Git reads a file again whose time is not before the
+/// index's own: it may have changed in the same instant. Nobody changes these.
+pub(super) fn age_index(index: &Path) -> io::Result<()> {
+    let file = File::options().write(true).open(index)?;
+    let written = file.metadata()?.modified()?;
+    file.set_modified(written + INDEX_AGE)
+}
+
+pub(super) fn make_directory(at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
     fs::DirBuilder::new()
         .mode(0o755)
         .create(at)
@@ -256,7 +282,7 @@ fn make_directory(at: &Path, path: &[u8]) -> Result<(), CheckoutError> {
 }
 
 /// Sorts what the tree itself is to blame for from what the host is.
-fn refuse_or_fail(at: &Path, path: &[u8], source: io::Error) -> CheckoutError {
+pub(super) fn refuse_or_fail(at: &Path, path: &[u8], source: io::Error) -> CheckoutError {
     let why = match source.kind() {
         io::ErrorKind::AlreadyExists => "is in the tree twice",
         io::ErrorKind::InvalidFilename => "is too long for the file system",
@@ -268,7 +294,7 @@ fn refuse_or_fail(at: &Path, path: &[u8], source: io::Error) -> CheckoutError {
     }
 }
 
-fn write_error(path: &Path, source: io::Error) -> CheckoutError {
+pub(super) fn write_error(path: &Path, source: io::Error) -> CheckoutError {
     CheckoutError::Write {
         path: path.to_owned(),
         source,

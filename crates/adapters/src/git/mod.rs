@@ -14,6 +14,7 @@ mod history;
 #[cfg(test)]
 mod invented;
 mod journal;
+mod layer;
 mod merge;
 mod objects;
 mod pairs;
@@ -34,6 +35,7 @@ pub(crate) use checkout::CheckoutError;
 pub use error::GitError;
 pub use files::FileAt;
 pub use journal::Entry;
+pub(crate) use layer::Layer;
 pub use pairs::{Overlap, PairVerdict};
 pub use program::{GitProgram, ProgramError, TreeMerge};
 pub use radar::{OpenHead, Radar, Standing, Verdict};

@@ -237,6 +237,25 @@ impl GitProgram {
         self.succeed(&arguments, &[], TRANSPORT_TIMEOUT).map(|_| ())
     }
 
+    /// Takes in a pack that anybody may have made: every object is checked, and everything `commit` needs must be
+    /// there afterwards. No reference is made.
+    ///
+    /// Errors: [`ProgramError`].
+    pub(crate) fn take_pack(&self, pack: &[u8], commit: CommitId) -> Result<(), ProgramError> {
+        let take = ["index-pack", "--stdin", "--strict", "--fix-thin"];
+        self.succeed(&take, pack, TRANSPORT_TIMEOUT)?;
+        let name = commit.to_string();
+        let whole = [
+            "rev-list",
+            "--objects",
+            "--quiet",
+            name.as_str(),
+            "--not",
+            "--all",
+        ];
+        self.succeed(&whole, &[], TRANSPORT_TIMEOUT).map(drop)
+    }
+
     /// Runs to the end and returns the output of a success.
     pub(super) fn succeed<S: AsRef<OsStr>>(
         &self,

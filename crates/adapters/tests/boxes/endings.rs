@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::engine::{CheckEngine, SandboxControl, SandboxEnding};
+use gantry_adapters::engine::{SandboxControl, SandboxEnding};
 use gantry_core::limits::EVIDENCE_LINES_MAX;
 use gantry_core::queue::build::Trouble;
 use regex::bytes::Regex;
@@ -38,7 +38,7 @@ fn a_command_that_is_not_there_is_the_changes_fault() {
     for program in ["./ci.sh", "no-such-program", "./README"] {
         let mut spec = world.spec("");
         spec.command = vec![program.to_owned()];
-        let report = world.engine.run(&spec, &SandboxControl::default());
+        let report = world.run(&spec, &SandboxControl::default());
         assert_eq!(report.ending, SandboxEnding::Exited { code: 127 }, "{program}");
         assert!(
             report.evidence[0].starts_with("gantry: cannot start"),
@@ -52,9 +52,7 @@ fn a_command_that_is_not_there_is_the_changes_fault() {
 fn a_signal_is_told_and_a_kill_from_outside_blames_nobody() {
     let Some(world) = World::new() else { return };
     world.check("kill -SEGV $$", &SandboxEnding::Signalled { signal: 11 });
-    let report = world
-        .engine
-        .run(&world.spec("kill -KILL $$"), &SandboxControl::default());
+    let report = world.run(&world.spec("kill -KILL $$"), &SandboxControl::default());
     assert!(
         matches!(report.ending, SandboxEnding::Trouble(Trouble::Interrupted, _)),
         "{:?}",
@@ -68,7 +66,7 @@ fn a_check_that_hangs_is_ended_with_everything_it_started() {
     let mut spec = world.spec("sleep 7531 & setsid sleep 7531 & trap '' TERM; sleep 7531; sleep 7531");
     spec.timeout = Duration::from_millis(300);
     let watch = Stopwatch::start();
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert_eq!(report.ending, SandboxEnding::TimedOut);
     assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
     assert!(processes_naming(b"7531").is_empty());
@@ -79,7 +77,7 @@ fn a_check_may_clean_up_when_its_time_is_over() {
     let Some(world) = World::new() else { return };
     let mut spec = world.spec("trap 'echo cleaned; exit 0' TERM; while :; do sleep 0.01; done");
     spec.timeout = Duration::from_millis(300);
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert_eq!(report.ending, SandboxEnding::TimedOut);
     assert!(world.log().contains("cleaned"));
 }
@@ -92,7 +90,7 @@ fn a_cancel_ends_a_running_box_at_once() {
     let control = SandboxControl::default();
     let watch = Stopwatch::start();
     let report = thread::scope(|scope| {
-        let run = scope.spawn(|| world.engine.run(&spec, &control));
+        let run = scope.spawn(|| world.run(&spec, &control));
         wait_until("the check runs", || control.is_doomed());
         control.cancel();
         run.join().expect("it ends")
@@ -107,7 +105,7 @@ fn a_cancel_before_the_start_makes_no_box() {
     let Some(world) = World::new() else { return };
     let control = SandboxControl::default();
     control.cancel();
-    let report = world.engine.run(&world.spec("echo ran"), &control);
+    let report = world.run(&world.spec("echo ran"), &control);
     assert_eq!(report.ending, SandboxEnding::Cancelled);
     assert_eq!(world.log(), "");
 }
@@ -129,7 +127,7 @@ fn a_fork_bomb_stays_in_its_box() {
     let Some(world) = World::new() else { return };
     let mut spec = world.spec("f() { f 7534 | f 7534 & }; f 7534; sleep 7534");
     spec.timeout = Duration::from_millis(500);
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert!(!report.ending.passed(), "{:?}", report.ending);
     wait_until("the bomb is gone", || processes_naming(b"7534").is_empty());
 }
@@ -139,7 +137,7 @@ fn a_long_log_keeps_both_ends() {
     let Some(world) = World::new() else { return };
     let mut spec = world.spec("seq 100000");
     spec.output_bytes_max = 20_000;
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert_eq!(report.ending, SandboxEnding::Exited { code: 0 });
     assert_eq!(report.output_bytes, 588_895);
     let log = world.log();
@@ -152,7 +150,7 @@ fn a_flood_of_output_is_trouble_and_ends() {
     let Some(world) = World::new() else { return };
     let mut spec = world.spec("yes");
     spec.output_bytes_max = 100_000;
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert!(
         matches!(report.ending, SandboxEnding::Trouble(Trouble::TooMuchOutput, _)),
         "{:?}",
@@ -170,7 +168,7 @@ fn a_doomed_check_is_told_while_it_still_runs() {
     let mut spec = world.spec("echo 'test result: FAILED'; sleep 7535");
     spec.fail_fast = vec![Regex::new("(?m)FAILED$").expect("a pattern")];
     let report = thread::scope(|scope| {
-        let run = scope.spawn(|| world.engine.run(&spec, &control));
+        let run = scope.spawn(|| world.run(&spec, &control));
         wait_until("the owner is told", || told.load(Ordering::SeqCst));
         assert!(!run.is_finished());
         control.cancel();

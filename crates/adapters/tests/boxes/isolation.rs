@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use gantry_adapters::engine::{CheckEngine, Network, SandboxControl, SandboxEnding};
+use gantry_adapters::engine::{Network, SandboxControl, SandboxEnding};
 
 use crate::world::World;
 
@@ -33,7 +33,7 @@ fn a_box_with_the_full_network_reaches_the_host() {
     let line = format!("python3 -c \"import socket; socket.create_connection(('127.0.0.1', {port}), 5)\"");
     let mut spec = world.spec(&line);
     spec.network = Network::Full;
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert_eq!(
         report.ending,
         SandboxEnding::Exited { code: 0 },
@@ -104,7 +104,7 @@ fn the_checks_own_environment_is_added() {
     spec.env = [("A", "one two"), ("LANG", "C")]
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .to_vec();
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert_eq!(
         report.ending,
         SandboxEnding::Exited { code: 0 },

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::engine::{CheckEngine, SandboxControl, SandboxEnding};
+use gantry_adapters::engine::{SandboxControl, SandboxEnding};
 use gantry_core::queue::build::Trouble;
 
 use crate::world::{World, commit_files, git};
@@ -91,7 +91,7 @@ fn a_link_that_leads_out_is_never_followed() {
     )
     .parse()
     .expect("a commit");
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert!(
         matches!(report.ending, SandboxEnding::Refused(_)),
         "{:?}",
@@ -140,7 +140,7 @@ fn a_tree_that_replaces_gits_own_directory_is_refused() {
             &tree,
         ];
         spec.commit = git(&repository, &arguments, b"").parse().expect("a commit");
-        let report = world.engine.run(&spec, &SandboxControl::default());
+        let report = world.run(&spec, &SandboxControl::default());
         assert!(
             matches!(report.ending, SandboxEnding::Refused(_)),
             "{name}: {:?}",
@@ -156,7 +156,7 @@ fn a_missing_object_is_trouble_and_not_a_failure() {
     spec.commit = "0123456789012345678901234567890123456789"
         .parse()
         .expect("a name");
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert!(
         matches!(report.ending, SandboxEnding::Trouble(Trouble::CouldNotStart, _)),
         "{:?}",
@@ -188,7 +188,7 @@ fn objects_borrowed_from_another_repository_are_there() {
     git(world.folder.path(), &arguments, b"");
     let mut spec = world.spec("git log --format=%H && cat README");
     spec.repository = world.path("shared.git");
-    let report = world.engine.run(&spec, &SandboxControl::default());
+    let report = world.run(&spec, &SandboxControl::default());
     assert_eq!(
         report.ending,
         SandboxEnding::Exited { code: 0 },
@@ -216,7 +216,7 @@ fn a_thousand_files_are_there_within_seconds() {
     spec.commit = commit_files(&world.path("repo.git"), &files);
     for round in 0..3 {
         let watch = Stopwatch::start();
-        let report = world.engine.run(&spec, &SandboxControl::default());
+        let report = world.run(&spec, &SandboxControl::default());
         eprintln!(
             "round {round}: 1,000 files in {:?}, removed after {:?}",
             report.duration,
@@ -228,7 +228,7 @@ fn a_thousand_files_are_there_within_seconds() {
     spec.commit = world.commit;
     for round in 0..3 {
         let watch = Stopwatch::start();
-        let report = world.engine.run(&spec, &SandboxControl::default());
+        let report = world.run(&spec, &SandboxControl::default());
         eprintln!(
             "round {round}: one file in {:?}, removed after {:?}",
             report.duration,

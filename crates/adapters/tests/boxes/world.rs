@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    CheckEngine, CheckReport, CheckSpec, NativeEngine, Network, SandboxControl, SandboxEnding,
+    BoxUser, CheckReport, CheckSpec, ExecEnding, ExecReport, ExecSpec, Image, Limits, NativeEngine, Network,
+    Sandbox, SandboxControl, SandboxEnding, SandboxEngine, SandboxSpec, Workspace, run_check,
 };
 use gantry_adapters::process;
 use gantry_core::id::CommitId;
@@ -24,7 +25,10 @@ static POSSIBLE: LazyLock<bool> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let engine = NativeEngine::new(entry(), folder.path().join("boxes"));
     match engine.probe() {
-        Ok(()) => true,
+        Ok(held) => {
+            eprintln!("boxes here: {}", held.join("; "));
+            true
+        }
         Err(why) => {
             eprintln!("\n!!! NO BOX CAN BE MADE HERE, THE TESTS OF BOXES TEST NOTHING: {why}\n");
             assert!(std::env::var_os("GANTRY_BOXES_REQUIRED").is_none(), "{why}");
@@ -96,13 +100,40 @@ impl World {
         }
     }
 
+    pub fn run(&self, spec: &CheckSpec, control: &SandboxControl) -> CheckReport {
+        run_check(&self.engine, spec, control)
+    }
+
+    /// Returns what a box of the commit is given, without limits.
+    pub fn sandbox_spec(&self) -> SandboxSpec {
+        SandboxSpec {
+            name: "B1-test".to_owned(),
+            image: Image::Host,
+            workspace: Workspace::Commit {
+                repository: self.path("repo.git"),
+                commit: self.commit,
+            },
+            workspace_at: "/box/workspace".into(),
+            mounts: Vec::new(),
+            env: Vec::new(),
+            network: Network::None,
+            limits: Limits::default(),
+            user: BoxUser::Plain,
+            services: Vec::new(),
+        }
+    }
+
+    pub fn open(&self, spec: &SandboxSpec) -> Box<dyn Sandbox> {
+        self.engine.open(spec, &SandboxControl::default()).expect("a box")
+    }
+
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
     }
 
     /// Runs a line and expects its end, and nothing left behind.
     pub fn check(&self, line: &str, expected: &SandboxEnding) -> CheckReport {
-        let report = self.engine.run(&self.spec(line), &SandboxControl::default());
+        let report = self.run(&self.spec(line), &SandboxControl::default());
         assert_eq!(
             &report.ending,
             expected,
@@ -121,12 +152,19 @@ impl World {
 
     pub fn nothing_is_left(&self) {
         let boxes = self.path("data/boxes");
-        let folders: Vec<_> =
-            fs::read_dir(&boxes).map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
+        let folders: Vec<_> = fs::read_dir(&boxes).map_or_else(
+            |_| Vec::new(),
+            |entries| {
+                let entries = entries.flatten();
+                entries.filter(|entry| entry.file_name() != ".warm").collect()
+            },
+        );
         assert!(folders.is_empty(), "folders are left: {folders:?}");
         let scratch = boxes.as_os_str().as_bytes().to_vec();
         let processes = || processes_naming(&scratch);
         wait_until("no process of a box is left", || processes().is_empty());
+        let groups = groups_left();
+        assert!(groups.is_empty(), "groups are left: {groups:?}");
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
         assert!(
             !mounts.contains(boxes.to_str().expect("text")),
@@ -216,4 +254,59 @@ pub fn commit_files(repository: &Path, files: &[(&[u8], &str, &[u8])]) -> Commit
     git(repository, &["rev-parse", "refs/heads/main"], b"")
         .parse()
         .expect("a commit")
+}
+
+/// Runs a line in a box and returns how it ended and what it wrote.
+pub fn sh(sandbox: &dyn Sandbox, line: &str) -> (ExecReport, String) {
+    exec(sandbox, &line_spec(line), &SandboxControl::default())
+}
+
+/// Returns the command that runs a line.
+pub fn line_spec(line: &str) -> ExecSpec {
+    ExecSpec {
+        command: ["/bin/sh", "-c", line].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        directory: "/".into(),
+        timeout: PATIENCE,
+        grace: Duration::from_secs(1),
+    }
+}
+
+pub fn exec(sandbox: &dyn Sandbox, spec: &ExecSpec, control: &SandboxControl) -> (ExecReport, String) {
+    let mut said = Vec::new();
+    let report = sandbox.exec(
+        spec,
+        &mut |bytes| {
+            said.extend_from_slice(bytes);
+            Ok(())
+        },
+        control,
+    );
+    (report, String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Runs a line that must pass and returns what it wrote.
+pub fn passes(sandbox: &dyn Sandbox, line: &str) -> String {
+    let (report, said) = sh(sandbox, line);
+    assert_eq!(report.ending, ExecEnding::Exited { code: 0 }, "{line}\n{said}");
+    said
+}
+
+/// Returns the groups of this process's boxes that are there.
+pub fn groups_left() -> Vec<PathBuf> {
+    let mine = format!(".{}-", std::process::id());
+    let mut left = Vec::new();
+    let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    for root in roots
+        .map(|entry| entry.path().join("gantry"))
+        .chain(["/sys/fs/cgroup/gantry".into()])
+    {
+        let groups = fs::read_dir(root).into_iter().flatten().flatten();
+        left.extend(
+            groups
+                .map(|entry| entry.path())
+                .filter(|path| path.to_string_lossy().contains(&mine)),
+        );
+    }
+    left
 }

@@ -3,10 +3,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gantry_adapters::engine::{NativeEngine, SandboxControl};
+use gantry_adapters::engine::SandboxControl;
 use gantry_adapters::job::{JobFolder, JobServer, Reply};
 use gantry_core::id::BuildId;
 use gantry_core::limits::{JOB_LEASE, JOB_ORDER_BYTES_MAX};
@@ -15,6 +15,8 @@ use super::wire::{JobEvent, JobOrder, JobReport, REPORT};
 use crate::boxes::BoxReport;
 use crate::checks::CheckJob;
 use crate::gate::Gate;
+use crate::profile::Profile;
+use crate::sandbox::{Engines, Images};
 
 /// The first argument of a build's process.
 pub const JOB_WORD: &str = "__job";
@@ -23,7 +25,7 @@ pub(crate) const CANCEL: &str = "cancel";
 
 /// Becomes a build's process and returns its exit code, if the arguments ask for it; `None` otherwise.
 #[must_use]
-pub fn run_job_if_asked() -> Option<u8> {
+pub fn run_job_if_asked(images: impl FnOnce(&Path) -> Arc<dyn Images>) -> Option<u8> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).take(3).collect();
     let [word, folder] = arguments.as_slice() else {
         return None;
@@ -35,7 +37,7 @@ pub fn run_job_if_asked() -> Option<u8> {
     if let Err(error) = nix::unistd::setsid() {
         eprintln!("cannot leave the session: {error}");
     }
-    match run(PathBuf::from(folder)) {
+    match run(PathBuf::from(folder), images) {
         Ok(()) => Some(0),
         Err(why) => {
             eprintln!("{why}");
@@ -44,7 +46,7 @@ pub fn run_job_if_asked() -> Option<u8> {
     }
 }
 
-fn run(folder: PathBuf) -> Result<(), String> {
+fn run(folder: PathBuf, images: impl FnOnce(&Path) -> Arc<dyn Images>) -> Result<(), String> {
     let folder = JobFolder::at(folder);
     let mut text = String::new();
     std::io::stdin()
@@ -73,7 +75,8 @@ fn run(folder: PathBuf) -> Result<(), String> {
         .map_err(|error| format!("cannot listen: {error}"))?;
     watch_lease(&server, control.clone())?;
     tell(JobEvent::Started);
-    let report = run_order(&order, &server, &control, tell.clone());
+    let images = images(&order.data);
+    let report = run_order(&order, &server, &control, (tell.clone(), images));
     let bytes = serde_json::to_vec_pretty(&JobReport::of(&order, &report))
         .map_err(|error| format!("a bug: a report has no JSON form: {error}"))?;
     server
@@ -121,7 +124,7 @@ fn run_order(
     order: &JobOrder,
     server: &JobServer,
     control: &SandboxControl,
-    tell: Arc<dyn Fn(JobEvent) + Send + Sync>,
+    (tell, images): (Arc<dyn Fn(JobEvent) + Send + Sync>, Arc<dyn Images>),
 ) -> BoxReport {
     let build = BuildId::new(order.build);
     let ready = || -> Result<CheckJob, String> {
@@ -130,15 +133,17 @@ fn run_order(
             .commit
             .parse()
             .map_err(|_| format!("{:?} is no commit", order.commit))?;
-        let engine =
-            NativeEngine::new("/proc/self/exe".into(), order.boxes.clone()).hiding(order.data.clone());
+        let engines = Engines::load(&order.data, &order.boxes)?;
+        let profile = Profile::find(gate.profile.as_deref(), &engines.file.profiles, &gate.profiles)?;
         Ok(CheckJob {
             build,
             commit,
             repository: order.repository.clone(),
             gate,
-            engine: Arc::new(engine),
-            folder: server.folder().path().to_owned(),
+            profile,
+            engines,
+            images: Arc::clone(&images),
+            folder: server.folder().clone(),
             control: control.clone(),
             tell,
         })

@@ -15,4 +15,4 @@ pub use order::{BoxEvent, BoxOrder, BoxRequest, BoxState, frame};
 pub use plan::{BoxPlan, PlanError, Subject};
 pub use process::{BOX_WORD, run_box_if_asked};
 pub use profiled::{Command, ProfiledSandbox};
-pub use receipt::{LogForm, RECEIPT, Receipt};
+pub use receipt::{LogForm, RECEIPT, Receipt, receipt_name};

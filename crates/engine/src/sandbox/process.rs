@@ -39,7 +39,7 @@ const CODE_NO_BOX: i32 = 125;
 
 /// Becomes a box's process and returns its exit code, if the arguments ask for it; `None` otherwise.
 #[must_use]
-pub fn run_box_if_asked(images: impl FnOnce(&std::path::Path) -> Box<dyn Images>) -> Option<u8> {
+pub fn run_box_if_asked(images: impl FnOnce(&std::path::Path) -> Arc<dyn Images>) -> Option<u8> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).take(3).collect();
     let [word, folder] = arguments.as_slice() else {
         return None;
@@ -79,7 +79,7 @@ enum Wish {
     End,
 }
 
-fn run(folder: PathBuf, images: impl FnOnce(&std::path::Path) -> Box<dyn Images>) -> Result<(), String> {
+fn run(folder: PathBuf, images: impl FnOnce(&std::path::Path) -> Arc<dyn Images>) -> Result<(), String> {
     let mut text = String::new();
     std::io::stdin()
         .take(JOB_ORDER_BYTES_MAX)
@@ -112,7 +112,7 @@ fn run(folder: PathBuf, images: impl FnOnce(&std::path::Path) -> Box<dyn Images>
 fn plan(
     order: &BoxOrder,
     server: &JobServer,
-    images: impl FnOnce(&std::path::Path) -> Box<dyn Images>,
+    images: impl FnOnce(&std::path::Path) -> Arc<dyn Images>,
 ) -> Result<BoxPlan, String> {
     let engines = Engines::load(&order.data, &order.boxes)?;
     let profile = find_profile(order, &engines)?;

@@ -12,6 +12,12 @@ use sha2::{Digest, Sha256};
 /// The file of a box's folder that holds its receipt.
 pub const RECEIPT: &str = "receipt.json";
 
+/// Returns the name of the receipt of one of several boxes.
+#[must_use]
+pub fn receipt_name(name: &str) -> String {
+    format!("{name}.{RECEIPT}")
+}
+
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A receipt.
@@ -142,7 +148,8 @@ impl LogForm {
 
 impl Receipt {
     /// Fills in what the specification says.
-    pub(super) fn begin(spec: &SandboxSpec, image: &str, started_at_ms: i64) -> Self {
+    #[must_use]
+    pub fn begin(spec: &SandboxSpec, image: &str, started_at_ms: i64) -> Self {
         let mut environment: Vec<String> = spec.env.iter().map(|(name, _)| name.clone()).collect();
         environment.sort();
         environment.dedup();
@@ -184,7 +191,7 @@ impl Receipt {
     }
 
     /// Fills in what the engine tells.
-    pub(super) fn finish(&mut self, told: SandboxReceipt, ended_at_ms: i64) {
+    pub fn finish(&mut self, told: SandboxReceipt, ended_at_ms: i64) {
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.ended_at_ms = ended_at_ms;
         self.engine = told.engine;

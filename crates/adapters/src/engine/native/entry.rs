@@ -4,20 +4,20 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::exit;
 
-use gantry_core::queue::build::Trouble;
-
-use super::status::Status;
-use super::{exec, init, supervise};
-use crate::engine::Network;
+use super::{exec, files, init, status, supervise};
+use crate::engine::BoxUser;
+use crate::engine::native::status::Status;
 
 /// The first argument of every process of a box.
 pub(super) const ENTRY_WORD: &str = "__sandbox";
-/// The user inside every box.
+/// The plain user inside every box.
 pub(super) const BOX_UID: u32 = 1000;
-/// The host's user behind it when the daemon is root: above every range in use (systemd's containers end at
-/// 1879048191), so that no file and no process of the host is its own.
+/// The host's user behind root of a box when the daemon is root; the 65,536 users of a box follow it. Above every
+/// range in use (systemd's containers end at 1879048191), so that no file and no process of the host is its own.
 /// Source: systemd's `docs/UIDS-GIDS.md`.
-pub(super) const BOX_HOST_UID: u32 = 1_900_000_000;
+pub(super) const BOX_HOST_UID_FIRST: u32 = 1_900_000_000;
+/// How many users a box of a root daemon has.
+pub(super) const BOX_UIDS: u32 = 65_536;
 /// The exit code of a stage that failed; its reason is in its status.
 const STAGE_FAILED: i32 = 125;
 
@@ -29,60 +29,96 @@ pub(super) struct Stage {
     pub(super) folder: PathBuf,
     /// Whether the daemon is a root that may act as another user.
     pub(super) privileged: bool,
-    pub(super) network: Network,
+    pub(super) user: BoxUser,
+    pub(super) net: Net,
+    /// Descriptors of the box's mount and user namespaces, for the stages that enter them.
+    pub(super) namespaces: [i32; 2],
+}
+
+/// Which network namespace a box is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Net {
+    /// One of its own.
+    Own,
+    /// The host's.
+    Host,
+    /// That of the box whose pid 1 the host knows by this number.
+    Of(i32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StageName {
+    /// Makes the namespaces for a plain user.
     Supervise,
+    /// Pid 1.
     Init,
+    /// Lives as long as it takes to give the box its users.
+    Users,
+    /// Becomes a command.
     Exec,
+    /// Writes one file.
+    Put,
+    /// Shows files.
+    Visit,
 }
+
+const NAMES: [(StageName, &str); 6] = [
+    (StageName::Supervise, "supervise"),
+    (StageName::Init, "init"),
+    (StageName::Users, "users"),
+    (StageName::Exec, "exec"),
+    (StageName::Put, "put"),
+    (StageName::Visit, "visit"),
+];
 
 impl Stage {
     /// Returns the arguments that start this stage.
-    pub(super) fn arguments(&self) -> [OsString; 5] {
-        let name = match self.name {
-            StageName::Supervise => "supervise",
-            StageName::Init => "init",
-            StageName::Exec => "exec",
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let name = NAMES.iter().find(|(name, _)| *name == self.name);
+        let net = match self.net {
+            Net::Own => "own".to_owned(),
+            Net::Host => "host".to_owned(),
+            Net::Of(pid) => pid.to_string(),
         };
-        let user = if self.privileged { "root" } else { "plain" };
-        let network = match self.network {
-            Network::None | Network::Allow(_) => "none",
-            Network::Full => "full",
-        };
-        [
+        vec![
             ENTRY_WORD.into(),
-            name.into(),
+            name.map_or("", |(_, word)| word).into(),
             self.folder.clone().into(),
-            user.into(),
-            network.into(),
+            if self.privileged { "root" } else { "plain" }.into(),
+            match self.user {
+                BoxUser::Plain => "box",
+                BoxUser::Root => "admin",
+            }
+            .into(),
+            net.into(),
+            self.namespaces[0].to_string().into(),
+            self.namespaces[1].to_string().into(),
         ]
     }
 
     fn parse(arguments: &[OsString]) -> Option<Self> {
-        let [word, name, folder, user, network] = arguments else {
+        let [word, name, folder, privileged, user, net, mounts, users] = arguments else {
             return None;
         };
         if word != ENTRY_WORD {
             return None;
         }
-        let name = match name.to_str()? {
-            "supervise" => StageName::Supervise,
-            "init" => StageName::Init,
-            "exec" => StageName::Exec,
-            _ => return None,
-        };
+        let (name, _) = NAMES.iter().find(|(_, known)| name == known)?;
         Some(Self {
-            name,
+            name: *name,
             folder: folder.into(),
-            privileged: user == OsStr::new("root"),
-            network: if network == OsStr::new("full") {
-                Network::Full
+            privileged: privileged == OsStr::new("root"),
+            user: if user == OsStr::new("admin") {
+                BoxUser::Root
             } else {
-                Network::None
+                BoxUser::Plain
             },
+            net: match net.to_str()? {
+                "own" => Net::Own,
+                "host" => Net::Host,
+                pid => Net::Of(pid.parse().ok()?),
+            },
+            namespaces: [mounts.to_str()?.parse().ok()?, users.to_str()?.parse().ok()?],
         })
     }
 
@@ -91,11 +127,24 @@ impl Stage {
     }
 }
 
+/// Returns the host's number of a user of a box of a root daemon.
+pub(super) const fn host_uid(user: BoxUser) -> u32 {
+    BOX_HOST_UID_FIRST + inner_uid(user)
+}
+
+/// Returns a box's own number of its user.
+pub(super) const fn inner_uid(user: BoxUser) -> u32 {
+    match user {
+        BoxUser::Plain => BOX_UID,
+        BoxUser::Root => 0,
+    }
+}
+
 /// Becomes a part of a box and never returns, if the arguments ask for it; returns at once otherwise.
 ///
 /// Call it first in `main`, before any thread is started: a process with threads cannot change its namespaces.
 pub fn enter_if_asked() {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).take(6).collect();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).take(9).collect();
     if arguments.first().is_none_or(|word| word != ENTRY_WORD) {
         return;
     }
@@ -103,15 +152,18 @@ pub fn enter_if_asked() {
         eprintln!("{ENTRY_WORD} is for gantry itself: it starts the processes of a box");
         exit(2);
     };
-    let failed = match stage.name {
+    let ended = match stage.name {
         StageName::Supervise => supervise::supervise(&stage),
         StageName::Init => init::init(&stage),
+        StageName::Users => exec::make_users(),
         StageName::Exec => exec::exec(&stage),
+        StageName::Put => files::put(&stage),
+        StageName::Visit => files::visit(&stage),
     };
-    match failed {
+    match ended {
         Ok(code) => exit(code),
         Err(why) => {
-            Status::Trouble(Trouble::CouldNotStart, why).tell();
+            status::tell(&Status::trouble(why));
             exit(STAGE_FAILED);
         }
     }
@@ -123,14 +175,18 @@ mod tests {
 
     #[test]
     fn a_stage_is_read_from_its_own_arguments() {
-        for name in [StageName::Supervise, StageName::Init, StageName::Exec] {
-            let stage = Stage {
-                name,
-                folder: "/boxes/B1 x".into(),
-                privileged: true,
-                network: Network::Full,
-            };
-            assert_eq!(Stage::parse(&stage.arguments()), Some(stage));
+        for (name, _) in NAMES {
+            for net in [Net::Own, Net::Host, Net::Of(77)] {
+                let stage = Stage {
+                    name,
+                    folder: "/boxes/B1 x".into(),
+                    privileged: true,
+                    user: BoxUser::Root,
+                    net,
+                    namespaces: [5, 6],
+                };
+                assert_eq!(Stage::parse(&stage.arguments()), Some(stage));
+            }
         }
     }
 
@@ -138,9 +194,7 @@ mod tests {
     fn other_arguments_are_not_a_stage() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!(Stage::parse(&words(&["up"])), None);
-        assert_eq!(
-            Stage::parse(&words(&["__sandbox", "what", "/f", "root", "none"])),
-            None
-        );
+        let wrong = ["__sandbox", "what", "/f", "root", "box", "own", "0", "0"];
+        assert_eq!(Stage::parse(&words(&wrong)), None);
     }
 }

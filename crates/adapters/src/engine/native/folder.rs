@@ -4,28 +4,26 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, renameat};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, renameat};
 use nix::libc::O_DIRECTORY;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-
-use super::entry::{BOX_HOST_UID, BOX_UID};
-use super::view::HOME;
 
 /// How deep a removal goes before it moves what is below to the top.
 const DEPTH_MAX: usize = 32;
 /// How much of a box's name is in the name of its folder.
 const NAME_BYTES_MAX: usize = 60;
 
-/// The folder of one box.
+/// The folder of one box. Its lock, which dies with this process, tells that its owner lives.
 #[derive(Debug)]
 pub(super) struct BoxFolder {
     path: PathBuf,
+    _alive: Flock<File>,
 }
 
 impl BoxFolder {
@@ -38,86 +36,34 @@ impl BoxFolder {
             .recursive(true)
             .mode(0o700)
             .create(scratch)?;
-        let name: String = name
-            .bytes()
-            .take(NAME_BYTES_MAX)
-            .map(|byte| {
-                if byte.is_ascii_alphanumeric() || byte == b'-' {
-                    char::from(byte)
-                } else {
-                    '_'
-                }
-            })
-            .collect();
-        let path = loop {
+        let name = plain_name(name);
+        loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = scratch.join(format!("{name}.{number}"));
+            let path = scratch.join(format!("{name}.{}-{number}", std::process::id()));
             match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => break path,
+                Ok(()) => {}
                 // A leftover of an earlier daemon has this number.
-                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(source) => return Err(source),
             }
-        };
-        let folder = Self { path };
-        let made = folder.fill();
-        if made.is_err() {
-            // The cause is told by the error; what is left is taken by the next reap.
-            let _ = remove_tree(&folder.path);
+            if let Some(alive) = lock_folder(&path)? {
+                return Ok(Self { path, _alive: alive });
+            }
+            // Somebody who reaps was faster than the lock, and removes it.
         }
-        made.map(|()| folder)
-    }
-
-    fn fill(&self) -> io::Result<()> {
-        for path in [self.path.join("root"), self.workspace(), self.home()] {
-            fs::DirBuilder::new().mode(0o755).create(path)?;
-        }
-        let passwd = format!(
-            "root:x:0:0:root:/root:/bin/sh\nbox:x:{BOX_UID}:{BOX_UID}:box:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
-        );
-        let group = format!("root:x:0:\nbox:x:{BOX_UID}:\nnogroup:x:65534:\n");
-        for (name, text) in [("passwd", passwd), ("group", group)] {
-            let path = self.settings(name);
-            fs::write(&path, text)?;
-            // The box's user reads them, whatever mask this process has.
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
-        }
-        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn workspace(&self) -> PathBuf {
-        self.path.join("workspace")
-    }
-
-    pub(super) fn home(&self) -> PathBuf {
-        self.path.join("home")
-    }
-
-    pub(super) fn settings(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    /// Gives the workspace and the home to the box's user on the host. Call it before anything of the box runs.
-    ///
-    /// Errors: what the system said.
-    pub(super) fn give_to_box_user(&self) -> io::Result<()> {
-        let mut directories = vec![self.workspace(), self.home()];
-        while let Some(directory) = directories.pop() {
-            lchown(&directory, Some(BOX_HOST_UID), Some(BOX_HOST_UID))?;
-            for entry in fs::read_dir(&directory)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    directories.push(entry.path());
-                } else {
-                    lchown(entry.path(), Some(BOX_HOST_UID), Some(BOX_HOST_UID))?;
-                }
-            }
-        }
-        Ok(())
+    /// Returns the name no other box of this host has now.
+    pub(super) fn name(&self) -> String {
+        self.path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// Removes the folder and everything in it.
@@ -126,6 +72,55 @@ impl BoxFolder {
     pub(super) fn remove(self) -> io::Result<()> {
         remove_tree(&self.path)
     }
+}
+
+/// Locks a folder, unless its owner lives; the lock says that it is the folder of this name still.
+///
+/// Errors: what the system said.
+pub(super) fn lock_folder(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let directory = match File::open(path) {
+        Ok(directory) => directory,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(source),
+    };
+    let opened = directory.metadata()?.ino();
+    let Ok(lock) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else {
+        return Ok(None);
+    };
+    let is_there = fs::metadata(path).is_ok_and(|found| found.ino() == opened);
+    Ok(is_there.then_some(lock))
+}
+
+/// Returns a box's name as a file name, cut.
+fn plain_name(name: &str) -> String {
+    name.bytes()
+        .take(NAME_BYTES_MAX)
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() || byte == b'-' {
+                char::from(byte)
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+/// Gives a tree to a user and its group, links themselves included. Call it before anything of a box runs.
+///
+/// Errors: what the system said.
+pub(super) fn give_to(tree: &Path, owner: u32) -> io::Result<()> {
+    lchown(tree, Some(owner), Some(owner))?;
+    let mut directories = vec![tree.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            lchown(entry.path(), Some(owner), Some(owner))?;
+            if entry.file_type()?.is_dir() {
+                directories.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes a directory and everything in it; nothing in it may be in use.
@@ -217,7 +212,8 @@ mod tests {
         fs::create_dir(&outside).expect("a folder");
         fs::write(outside.join("kept"), "x").expect("a file");
         let folder = BoxFolder::create(&scratch.path().join("boxes"), "../B1 \n").expect("a box folder");
-        let workspace = folder.workspace();
+        let workspace = folder.path().join("upper");
+        fs::create_dir(&workspace).expect("a folder");
         std::os::unix::fs::symlink(&outside, workspace.join("out")).expect("a link");
         fs::create_dir(workspace.join("closed")).expect("a folder");
         fs::write(workspace.join("closed/file"), "x").expect("a file");

@@ -1,79 +1,48 @@
-//! What a box sees. Owns its mounts: an empty root, filled step by step, then entered for good; must never
-//! leave a host's path writable or a mount outside the box's own namespace.
+//! The mounts a box's tree is made of. Owns making, copying, restricting and covering one; which ones there are is
+//! decided by `root`.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::unistd::{chdir, pivot_root};
-
-use super::order::Step;
+use nix::mount::{MsFlags, mount};
+use rustix::fs::CWD;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 /// The devices of a box, as the host has them.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-const SAFE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+pub(super) const SAFE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
-/// Makes the root of the box in its folder and enters it; nothing of the host's tree is mounted afterwards.
-pub(super) fn make_root(folder: &Path, steps: &[Step]) -> Result<(), String> {
-    let root = folder.join("root");
-    change("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
-    new_file_system("tmpfs", &root, SAFE, Some("mode=755"))?;
-    for name in ["tmp", "var/tmp"] {
-        let at = root.join(name);
-        make_directory(&at)?;
-        new_file_system("tmpfs", &at, SAFE, Some("mode=1777"))?;
-    }
-    let run = root.join("run");
-    make_directory(&run)?;
-    new_file_system("tmpfs", &run, SAFE, Some("mode=755"))?;
-    make_devices(&root.join("dev"))?;
-    let proc = root.join("proc");
-    make_directory(&proc)?;
-    new_file_system("proc", &proc, SAFE | MsFlags::MS_NOEXEC, None)?;
-    let sys = root.join("sys");
-    make_directory(&sys)?;
-    // Without a network of its own a plain user may not mount it; the box does without.
-    let _ = new_file_system(
-        "sysfs",
-        &sys,
-        SAFE | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY,
-        None,
-    );
-    for step in steps {
-        perform(&root, step)?;
-    }
-    enter(&root)
+/// Copies a tree of mounts, to be put somewhere else.
+pub(super) fn clone_tree(path: &Path) -> Result<OwnedFd, String> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, path, flags).map_err(|errno| format!("cannot show {}: {errno}", path.display()))
 }
 
-fn perform(root: &Path, step: &Step) -> Result<(), String> {
-    match step {
-        Step::Link { target, at } => {
-            let at = inside(root, at);
-            make_parent(&at)?;
-            symlink(target, &at).map_err(|source| format!("cannot link {}: {source}", at.display()))
+/// Puts a tree at a place that is made if needed.
+pub(super) fn attach(tree: &OwnedFd, at: &Path, is_directory: bool) -> Result<(), String> {
+    let trouble = |source: io::Error| format!("cannot show {}: {source}", at.display());
+    if is_directory {
+        make_directory(at)?;
+    } else if fs::metadata(at).is_err() {
+        make_parent(at)?;
+        // A link to nowhere is replaced by what it should have been.
+        if fs::symlink_metadata(at).is_ok() {
+            fs::remove_file(at).map_err(trouble)?;
         }
-        Step::ReadOnly { host, at } => {
-            let at = inside(root, at);
-            bind(host, &at)?;
-            restrict(&at, MsFlags::MS_RDONLY | SAFE)
-        }
-        Step::Writable { host, at } => {
-            let at = inside(root, at);
-            bind(host, &at)?;
-            restrict(&at, SAFE)
-        }
-        Step::Hide { at } => hide(&inside(root, at)),
+        File::create(at).map_err(trouble)?;
     }
+    move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|errno| trouble(errno.into()))
 }
 
-fn inside(root: &Path, at: &Path) -> PathBuf {
-    root.join(at.strip_prefix("/").unwrap_or(at))
-}
-
-fn hide(at: &Path) -> Result<(), String> {
+/// Covers something, so that nobody in the box can see it.
+pub(super) fn hide(at: &Path) -> Result<(), String> {
     match fs::symlink_metadata(at) {
         Ok(found) if found.is_dir() => new_file_system("tmpfs", at, SAFE, Some("mode=755")),
         Ok(found) if found.is_file() => bind(Path::new("/dev/null"), at),
@@ -83,7 +52,7 @@ fn hide(at: &Path) -> Result<(), String> {
 }
 
 /// Mounts a host's file or directory, with everything mounted below it, at a place that is made if needed.
-fn bind(host: &Path, at: &Path) -> Result<(), String> {
+pub(super) fn bind(host: &Path, at: &Path) -> Result<(), String> {
     let trouble = |source| format!("cannot show {}: {source}", host.display());
     if fs::metadata(host).map_err(trouble)?.is_dir() {
         make_directory(at)?;
@@ -97,9 +66,9 @@ fn bind(host: &Path, at: &Path) -> Result<(), String> {
 
 /// Adds flags to a mount and to every mount below it. Flags they have are kept: a user namespace may not take
 /// them away, and must name them again.
-fn restrict(at: &Path, flags: MsFlags) -> Result<(), String> {
-    let table =
-        fs::read("/proc/self/mountinfo").map_err(|source| format!("cannot read the mounts: {source}"))?;
+pub(super) fn restrict(at: &Path, flags: MsFlags) -> Result<(), String> {
+    let table = fs::read("/proc/thread-self/mountinfo")
+        .map_err(|source| format!("cannot read the mounts: {source}"))?;
     for (path, kept) in mounts_of(&table) {
         if path.starts_with(at) {
             let all = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | kept | flags;
@@ -157,14 +126,16 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn make_devices(dev: &Path) -> Result<(), String> {
+/// Makes the devices of a box from those of the host, which were opened before.
+pub(super) fn make_devices(
+    dev: &Path,
+    temporary: &str,
+    devices: &[(&'static str, OwnedFd)],
+) -> Result<(), String> {
     make_directory(dev)?;
-    new_file_system("tmpfs", dev, MsFlags::MS_NOSUID, Some("mode=755"))?;
-    for name in DEVICES {
-        let host = Path::new("/dev").join(name);
-        if host.exists() {
-            bind(&host, &dev.join(name))?;
-        }
+    new_file_system("tmpfs", dev, MsFlags::MS_NOSUID, Some("mode=755,size=1m"))?;
+    for (name, tree) in devices {
+        attach(tree, &dev.join(name), false)?;
     }
     for (name, target) in [
         ("fd", "/proc/self/fd"),
@@ -186,38 +157,61 @@ fn make_devices(dev: &Path) -> Result<(), String> {
     )?;
     let shm = dev.join("shm");
     make_directory(&shm)?;
-    new_file_system("tmpfs", &shm, SAFE, Some("mode=1777"))
+    new_file_system("tmpfs", &shm, SAFE, Some(&format!("mode=1777{temporary}")))
 }
 
-/// Makes `root` the root of this namespace, drops the host's, and makes it read-only.
-fn enter(root: &Path) -> Result<(), String> {
-    let trouble = |errno| format!("cannot enter the box's root: {errno}");
-    chdir(root).map_err(trouble)?;
-    // The old root lands on top of the new one and is taken off it again. Source: pivot_root(2), NOTES.
-    pivot_root(".", ".").map_err(trouble)?;
-    umount2(".", MntFlags::MNT_DETACH).map_err(trouble)?;
-    chdir("/").map_err(trouble)?;
-    change(
-        "/",
-        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE,
-    )
+/// What of a process table tells about the host; covered.
+const COVERED: [&str; 10] = [
+    "acpi",
+    "asound",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "sysrq-trigger",
+    "timer_list",
+    "timer_stats",
+];
+/// What of a process table changes the host; read-only.
+const READ_ONLY: [&str; 4] = ["bus", "fs", "irq", "sys"];
+
+/// Covers or closes what of `/proc` is not the box's own. The kernel checks who writes there all the same.
+pub(super) fn mask_proc() -> Result<(), String> {
+    let proc = Path::new("/proc");
+    for name in COVERED {
+        hide(&proc.join(name))?;
+    }
+    for name in READ_ONLY {
+        let at = proc.join(name);
+        if at.exists() {
+            bind(&at, &at)?;
+            restrict(&at, MsFlags::MS_RDONLY | SAFE | MsFlags::MS_NOEXEC)?;
+        }
+    }
+    Ok(())
 }
 
-fn change(at: &str, flags: MsFlags) -> Result<(), String> {
+pub(super) fn change(at: &str, flags: MsFlags) -> Result<(), String> {
     mount(None::<&str>, at, None::<&str>, flags, None::<&str>)
         .map_err(|errno| format!("cannot change the mount of {at}: {errno}"))
 }
 
-fn new_file_system(kind: &str, at: &Path, flags: MsFlags, options: Option<&str>) -> Result<(), String> {
+pub(super) fn new_file_system(
+    kind: &str,
+    at: &Path,
+    flags: MsFlags,
+    options: Option<&str>,
+) -> Result<(), String> {
     mount(Some(kind), at, Some(kind), flags, options)
         .map_err(|errno| format!("cannot mount {kind} at {}: {errno}", at.display()))
 }
 
-fn make_directory(at: &Path) -> Result<(), String> {
+pub(super) fn make_directory(at: &Path) -> Result<(), String> {
     fs::create_dir_all(at).map_err(|source| format!("cannot make {}: {source}", at.display()))
 }
 
-fn make_parent(at: &Path) -> Result<(), String> {
+pub(super) fn make_parent(at: &Path) -> Result<(), String> {
     at.parent().map_or(Ok(()), make_directory)
 }
 

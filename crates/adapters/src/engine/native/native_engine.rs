@@ -1,18 +1,18 @@
-//! The native engine as its owner sees it. Owns the list of its running boxes; an attempt does the work.
+//! The native engine as its owner sees it. Owns what every box of it shares; opening one is `open`'s work.
 
-use std::collections::HashSet;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use nix::unistd::geteuid;
 
-use super::attempt::{Attempt, Source};
-use super::entry::BOX_HOST_UID;
-use super::probe;
-use super::reap::reap_folder;
+use super::cgroup::Groups;
+use super::entry::{BOX_HOST_UID_FIRST, BOX_UIDS};
 use super::view::Host;
-use crate::engine::{CheckEngine, CheckReport, CheckSpec, EngineUnavailable, ReapError, SandboxControl};
+use super::warm::WarmCheckouts;
+use super::{open, probe, reap};
+use crate::engine::{
+    EngineUnavailable, OpenError, ReapError, Sandbox, SandboxControl, SandboxEngine, SandboxSpec,
+};
 
 /// Makes boxes of Linux namespaces, as root or as a plain user.
 #[derive(Debug)]
@@ -21,14 +21,16 @@ pub struct NativeEngine {
     pub(super) scratch: PathBuf,
     pub(super) host: Host,
     pub(super) privileged: bool,
-    running: Mutex<HashSet<PathBuf>>,
+    pub(super) warm: WarmCheckouts,
+    groups: OnceLock<Arc<Groups>>,
 }
 
 impl NativeEngine {
     /// Makes an engine.
     ///
     /// `entry` is a program whose `main` begins with [`super::enter_if_asked`]: `/proc/self/exe` is this one, even
-    /// after its file was replaced. `scratch` is an absolute path of a directory for the folders of boxes, which nobody else may use; no box can see it.
+    /// after its file was replaced. `scratch` is an absolute path of a directory for the folders of boxes, which only
+    /// engines may use (several may share it); no box can see it.
     #[must_use]
     pub fn new(entry: PathBuf, scratch: PathBuf) -> Self {
         let mut host = Host::of_this_process();
@@ -37,8 +39,9 @@ impl NativeEngine {
             entry,
             scratch,
             host,
-            privileged: may_act_as_box_user(),
-            running: Mutex::default(),
+            privileged: may_act_as_box_users(),
+            warm: WarmCheckouts::default(),
+            groups: OnceLock::new(),
         }
     }
 
@@ -56,59 +59,35 @@ impl NativeEngine {
         self
     }
 
-    pub(super) fn running(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        // The set is changed in one step: a panic elsewhere cannot leave it half changed.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns where groups can be made, found at the first use.
+    pub(super) fn groups(&self) -> Arc<Groups> {
+        Arc::clone(self.groups.get_or_init(|| Arc::new(Groups::find())))
     }
 }
 
-impl CheckEngine for NativeEngine {
+impl SandboxEngine for NativeEngine {
     fn name(&self) -> &'static str {
         "native"
     }
 
-    fn probe(&self) -> Result<(), EngineUnavailable> {
+    fn probe(&self) -> Result<Vec<String>, EngineUnavailable> {
         probe::probe(self)
     }
 
-    fn run(&self, spec: &CheckSpec, control: &SandboxControl) -> CheckReport {
-        Attempt::new(self, spec, control).run(Source::Commit)
+    fn open(&self, spec: &SandboxSpec, control: &SandboxControl) -> Result<Box<dyn Sandbox>, OpenError> {
+        open::open(self, spec, control).map(|sandbox| Box::new(sandbox) as Box<dyn Sandbox>)
     }
 
     fn reap(&self) -> Result<usize, ReapError> {
-        let trouble = |path: &Path, source| ReapError {
-            path: path.to_owned(),
-            source,
-        };
-        let entries = match std::fs::read_dir(&self.scratch) {
-            Ok(entries) => entries,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(source) => return Err(trouble(&self.scratch, source)),
-        };
-        let mut ended = 0;
-        let mut first = None;
-        for entry in entries {
-            let path = match entry {
-                Ok(entry) => entry.path(),
-                Err(source) => return Err(trouble(&self.scratch, source)),
-            };
-            if self.running().contains(&path) {
-                continue;
-            }
-            match reap_folder(&path) {
-                Ok(()) => ended += 1,
-                Err(source) => first = first.or(Some(trouble(&path, source))),
-            }
-        }
-        first.map_or(Ok(ended), Err)
+        reap::reap(&self.scratch, &self.groups())
     }
 }
 
 /// Says whether this process may make files of the box's user and become it: root on a host, but not root in
 /// a container that has only a few users, or few rights.
-fn may_act_as_box_user() -> bool {
-    /// CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_ADMIN. Source: capability.h.
-    const NEEDED: u64 = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 21;
+fn may_act_as_box_users() -> bool {
+    /// CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID, SYS_CHROOT, SYS_ADMIN. Source: capability.h.
+    const NEEDED: u64 = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 18 | 1 << 21;
     if !geteuid().is_root() {
         return false;
     }
@@ -118,16 +97,18 @@ fn may_act_as_box_user() -> bool {
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or(0);
-    effective & NEEDED == NEEDED && ["uid_map", "gid_map"].iter().all(|map| maps_box_user(map))
+    effective & NEEDED == NEEDED && ["uid_map", "gid_map"].iter().all(|map| maps_box_users(map))
 }
 
-fn maps_box_user(map: &str) -> bool {
+fn maps_box_users(map: &str) -> bool {
     let table = std::fs::read_to_string(format!("/proc/self/{map}")).unwrap_or_default();
     table.lines().any(|line| {
         let numbers: Vec<u64> = line
             .split_whitespace()
             .filter_map(|word| word.parse().ok())
             .collect();
-        matches!(numbers[..], [first, _, count] if (first..first + count).contains(&u64::from(BOX_HOST_UID)))
+        let wanted = u64::from(BOX_HOST_UID_FIRST);
+        matches!(numbers[..], [first, _, count]
+            if first <= wanted && wanted + u64::from(BOX_UIDS) <= first + count)
     })
 }

@@ -3,11 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use gantry_core::id::CommitId;
+use gantry_core::limits::BOX_GRACE;
 
 use super::NativeEngine;
-use super::attempt::{Attempt, Source};
-use crate::engine::{CheckSpec, EngineUnavailable, Network, SandboxControl, SandboxEnding};
+use super::view::WORKSPACE;
+use crate::engine::{
+    BoxUser, EngineUnavailable, ExecEnding, ExecSpec, Image, Limits, Network, SandboxControl, SandboxEngine,
+    SandboxSpec, Workspace,
+};
 
 /// How long the empty box may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,31 +34,53 @@ const SETTINGS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// Runs an empty box.
-pub(super) fn probe(engine: &NativeEngine) -> Result<(), EngineUnavailable> {
-    let spec = CheckSpec {
-        name: "probe".to_owned(),
-        repository: engine.scratch.clone(),
-        commit: CommitId::from_bytes([0; 20]),
-        command: ["/bin/sh", "-c", "exit 0"].map(str::to_owned).to_vec(),
-        env: Vec::new(),
-        timeout: TIMEOUT,
-        output_bytes_max: 1024,
-        log: "/dev/null".into(),
-        fail_fast: Vec::new(),
-        network: Network::None,
-    };
-    let report = Attempt::new(engine, &spec, &SandboxControl::default()).run(Source::Empty);
-    let why = match report.ending {
-        SandboxEnding::Exited { code: 0 } => return Ok(()),
-        SandboxEnding::Trouble(_, why) => why,
-        other => format!("an empty box ended with {other:?}"),
-    };
-    Err(EngineUnavailable {
+/// Runs an empty box; returns what is held here.
+pub(super) fn probe(engine: &NativeEngine) -> Result<Vec<String>, EngineUnavailable> {
+    let unavailable = |why: String| EngineUnavailable {
         engine: "native",
         why,
         mend: mend(),
-    })
+    };
+    let spec = SandboxSpec {
+        name: "probe".to_owned(),
+        image: Image::Host,
+        workspace: Workspace::Empty,
+        workspace_at: WORKSPACE.into(),
+        mounts: Vec::new(),
+        env: Vec::new(),
+        network: Network::None,
+        limits: Limits::default(),
+        user: BoxUser::Plain,
+        services: Vec::new(),
+    };
+    let control = SandboxControl::default();
+    let sandbox = engine
+        .open(&spec, &control)
+        .map_err(|failed| unavailable(failed.to_string()))?;
+    let exec = ExecSpec {
+        command: ["/bin/sh", "-c", "exit 0"].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        directory: "/".into(),
+        timeout: TIMEOUT,
+        grace: BOX_GRACE,
+    };
+    let report = sandbox.exec(&exec, &mut |_| Ok(()), &control);
+    drop(sandbox);
+    match report.ending {
+        ExecEnding::Exited { code: 0 } => {}
+        ExecEnding::Trouble(_, why) => return Err(unavailable(why)),
+        other => return Err(unavailable(format!("an empty box ended with {other:?}"))),
+    }
+    let users = if engine.privileged {
+        "users: every box has 65,536 of its own, none of them the host's"
+    } else {
+        "users: a box has one, this daemon's user in a namespace of its own"
+    };
+    Ok(vec![
+        engine.groups().describe(),
+        "limits: disk and inodes in memory by the kernel, on disk by looking".to_owned(),
+        users.to_owned(),
+    ])
 }
 
 fn mend() -> String {

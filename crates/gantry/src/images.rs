@@ -1,0 +1,65 @@
+//! The image store as boxes see it: a name in, layers and a lease out. Owns that an image is not removed while a box
+//! stands on it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use gantry_adapters::clock;
+use gantry_adapters::engine::{Image, RootLayer};
+use gantry_engine::sandbox::Images;
+use gantry_image::{ImageStore, Lease};
+
+/// Finds images in one data directory's store, and holds them until it is dropped.
+pub struct StoredImages {
+    root: PathBuf,
+    leases: Mutex<Vec<Lease>>,
+}
+
+impl StoredImages {
+    /// Names the store of a data directory; it is opened when an image is asked for.
+    pub fn of(data: &Path) -> Self {
+        Self {
+            root: store_path(data),
+            leases: Mutex::default(),
+        }
+    }
+}
+
+/// Where the images of a data directory are.
+pub fn store_path(data: &Path) -> PathBuf {
+    data.join("images")
+}
+
+impl Images for StoredImages {
+    fn find(&self, name: &str) -> Result<Image, String> {
+        let said =
+            |error: &dyn std::error::Error| format!("image {name:?}: {}", gantry_engine::line::chain(error));
+        let store = ImageStore::open(&self.root).map_err(|error| said(&error))?;
+        let digest = store
+            .resolve(name)
+            .map_err(|error| format!("{}; gantry image list shows those that are there", said(&error)))?;
+        let lease = store.lease(digest, clock::now()).map_err(|error| said(&error))?;
+        let layers = store.layer_trees(digest).map_err(|error| said(&error))?;
+        let config = store.config(digest).map_err(|error| said(&error))?;
+        // Whoever panicked held nothing but a list.
+        self.leases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(lease);
+        Ok(Image::Layers {
+            digest: digest.to_string(),
+            layers: layers.into_iter().map(RootLayer).collect(),
+            env: config
+                .config
+                .env
+                .iter()
+                .filter_map(|text| text.split_once('='))
+                .map(own)
+                .collect(),
+        })
+    }
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
