@@ -27,6 +27,8 @@ pub const BOX_PROCESSES_MAX: u64 = 4096;
 pub const BOX_OPEN_FILES_MAX: u64 = 16_384;
 /// A check that fails while less than this is free on the disk of the boxes says nothing about the tree.
 pub const BOX_DISK_FREE_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// The most paths of written files that a receipt names; the rest is counted.
+pub const RECEIPT_PATHS_MAX: usize = 1_000;
 /// The longest a title may be; the rest is cut with an ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
 /// The default wall time of a check.
