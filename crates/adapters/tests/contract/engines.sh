@@ -1,7 +1,8 @@
 #!/bin/sh
 # Private docker and podman daemons for the contract tests: own sockets, own data, under one folder.
 #
-#   engines.sh start FOLDER    starts what can be started, imports the test image into each; prints one line for each
+#   engines.sh start[-docker|-podman] FOLDER
+#                              starts what can be started, imports the test image into each; prints one line for each
 #                              engine: `docker unix:///...` or `podman unavailable: the reason`
 #   engines.sh stop FOLDER     stops all of it and removes the folder
 #
@@ -146,7 +147,7 @@ command=${1:?start or stop}
 folder=${2:?a folder}
 case $folder in /*) ;; *) folder=$PWD/$folder ;; esac
 case $command in
-start)
+start | start-docker | start-podman)
     if [ "$(id -u)" != 0 ]; then
         echo "docker unavailable: this script needs root"
         echo "podman unavailable: this script needs root"
@@ -160,8 +161,8 @@ start)
         tar -C "$folder/rootfs" --numeric-owner --owner=0 --group=0 -cf "$folder/rootfs.tar.new" .
         mv "$folder/rootfs.tar.new" "$folder/rootfs.tar"
     fi
-    start_docker
-    start_podman
+    [ "$command" = start-podman ] || start_docker
+    [ "$command" = start-docker ] || start_podman
     ;;
 stop)
     stop_engine docker
