@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gantry_adapters::engine::{
-    BoxUser, ContainerEngine, ContainerSettings, ExecSpec, Image, Limits, Network, SandboxControl, SandboxEngine,
-    SandboxSpec, Workspace,
+    BoxUser, ContainerEngine, ContainerSettings, ExecSpec, Image, Limits, Network, SandboxControl,
+    SandboxEngine, SandboxSpec, Workspace,
 };
 
 fn main() {

@@ -15,10 +15,19 @@ pub const CLAUSES: &[Clause] = &[
     ("an exit code is the command's own", exit_codes),
     ("a signal is told from an exit code", signals),
     ("what is not there or cannot be executed ends with 127", not_there),
-    ("a working directory that is not there blames nobody", no_directory),
-    ("a command that runs into its limit is taken away with its session", timeout),
+    (
+        "a working directory that is not there blames nobody",
+        no_directory,
+    ),
+    (
+        "a command that runs into its limit is taken away with its session",
+        timeout,
+    ),
     ("a command that ignores the request to end is killed", stubborn),
-    ("a command that is cancelled before it starts does not start", cancelled_before),
+    (
+        "a command that is cancelled before it starts does not start",
+        cancelled_before,
+    ),
     ("a command that runs can be cancelled", cancelled),
     ("output that cannot be kept ends the command", refused_output),
     ("several commands run at once", concurrent),
@@ -46,7 +55,12 @@ fn not_there(subject: &Subject) {
         let mut spec = shell("");
         spec.command = vec![program.to_owned()];
         let ran = run_spec(&*sandbox, &spec);
-        assert_eq!(ran.report.ending, ExecEnding::Exited { code: 127 }, "{program} {}", ran.text());
+        assert_eq!(
+            ran.report.ending,
+            ExecEnding::Exited { code: 127 },
+            "{program} {}",
+            ran.text()
+        );
     }
 }
 
@@ -55,7 +69,10 @@ fn no_directory(subject: &Subject) {
     let mut spec = shell("echo ran");
     spec.directory = "/no/such/directory".into();
     let ran = run_spec(&*sandbox, &spec);
-    assert!(matches!(ran.report.ending, ExecEnding::Trouble(Trouble::CouldNotStart, _)), "{ran:?}");
+    assert!(
+        matches!(ran.report.ending, ExecEnding::Trouble(Trouble::CouldNotStart, _)),
+        "{ran:?}"
+    );
     assert!(!ran.text().contains("ran"), "{ran:?}");
 }
 
@@ -109,7 +126,11 @@ fn cancelled(subject: &Subject) {
         thread::spawn(move || other.cancel());
         Ok(())
     };
-    let report = sandbox.exec(&shell("echo ready; sleep 7303 & sleep 7303"), &mut cancel_at_once, &control);
+    let report = sandbox.exec(
+        &shell("echo ready; sleep 7303 & sleep 7303"),
+        &mut cancel_at_once,
+        &control,
+    );
     assert_eq!(report.ending, ExecEnding::Cancelled);
     assert!(report.duration < Duration::from_secs(20), "{report:?}");
     assert_eq!(alive(&*sandbox, "7303"), "");
@@ -125,7 +146,10 @@ fn refused_output(subject: &Subject) {
         let mut refuse = |_: &[u8]| Err(kind.into());
         let line = shell("while echo more; do :; done");
         let report = sandbox.exec(&line, &mut refuse, &SandboxControl::default());
-        assert!(matches!(&report.ending, ExecEnding::Trouble(found, _) if *found == trouble), "{report:?}");
+        assert!(
+            matches!(&report.ending, ExecEnding::Trouble(found, _) if *found == trouble),
+            "{report:?}"
+        );
     }
 }
 
@@ -144,11 +168,16 @@ fn concurrent(subject: &Subject) {
 
 fn background(subject: &Subject) {
     let sandbox = subject.open();
-    let ran = run(&*sandbox, "(while :; do echo noise; sleep 0.1; done) & sleep 7304 & echo started");
+    let ran = run(
+        &*sandbox,
+        "(while :; do echo noise; sleep 0.1; done) & sleep 7304 & echo started",
+    );
     assert_eq!(ran.report.ending, ExecEnding::Exited { code: 0 }, "{ran:?}");
     assert!(ran.report.duration < Duration::from_secs(20), "{ran:?}");
     assert!(ran.text().contains("started\n"), "{ran:?}");
     assert_eq!(alive(&*sandbox, "7304"), "sleep 7304 \n");
     assert!(sandbox.close().leftover.is_none());
-    wait_until("it is gone with its box", || crate::world::processes_naming("sleep\x007304").is_empty());
+    wait_until("it is gone with its box", || {
+        crate::world::processes_naming("sleep\x007304").is_empty()
+    });
 }

@@ -12,6 +12,9 @@ set -eu
 
 image=gantry-test:latest
 
+# Runs a daemon in a network namespace of its own: its bridges and rules end with it, and nothing of the host's changes.
+run_apart() { exec unshare --net sh -c '"$0" ip link set lo up; exec "$@"' "$busybox" "$@"; }
+
 log() { echo "engines.sh: $*" >&2; }
 
 # A root file system of busybox, and git with its libraries if the host has it.
@@ -62,11 +65,10 @@ start_docker() {
     if ! answers "$socket"; then
         daemon=$(command -v dockerd) || { echo "docker unavailable: no dockerd; apt-get install docker.io"; return; }
         mkdir -p "$home"
-        # Without CAP_SYS_RESOURCE the daemon's own default limits cannot be set; no bridge and no rules, so that
-        # nothing of the host's network changes.
+        # Without CAP_SYS_RESOURCE the daemon's own default limits cannot be set.
         echo "{}" >"$home/daemon.json"
-        nohup "$daemon" --host "unix://$socket" --data-root "$home/data" --exec-root "$home/exec" \
-            --pidfile "$home/daemon.pid" --config-file "$home/daemon.json" --bridge none --iptables=false --ip6tables=false \
+        run_apart "$daemon" --host "unix://$socket" --data-root "$home/data" --exec-root "$home/exec" \
+            --pidfile "$home/daemon.pid" --config-file "$home/daemon.json" \
             --default-ulimit nofile=20000:20000 --default-ulimit nproc=20000:20000 \
             --cgroup-parent "gantry-test-$$" >"$home/daemon.log" 2>&1 </dev/null &
         if ! wait_for "$socket" "$!"; then
@@ -95,7 +97,8 @@ events_logger = "none"
 network_backend = "netavark"
 network_config_dir = "$home/networks"
 CONF
-        CONTAINERS_CONF="$home/containers.conf" nohup "$daemon" --root "$home/root" --runroot "$home/run" \
+        export CONTAINERS_CONF="$home/containers.conf"
+        run_apart "$daemon" --root "$home/root" --runroot "$home/run" \
             --tmpdir "$home/tmp" --storage-driver overlay system service --time=0 "unix://$socket" \
             >"$home/daemon.log" 2>&1 </dev/null &
         echo "$!" >"$home/daemon.pid"
@@ -134,7 +137,7 @@ stop_engine() {
     for entry in /proc/[0-9]*; do
         pid=${entry#/proc/}
         [ "$pid" != "$$" ] || continue
-        if tr '\0' '\n' <"$entry/cmdline" 2>/dev/null | grep -q "^\(--[a-z-]*=\)\{0,1\}\(unix://\)\{0,1\}$home/"; then
+        if { tr '\0' '\n' <"$entry/cmdline"; } 2>/dev/null | grep -q "^\(--[a-z-]*=\)\{0,1\}\(unix://\)\{0,1\}$home/"; then
             kill -9 "$pid" 2>/dev/null || true
         fi
     done
@@ -154,8 +157,8 @@ start | start-docker | start-podman)
         exit 0
     fi
     mkdir -p "$folder"
+    busybox=$(command -v busybox) || { log "no busybox; apt-get install busybox-static"; exit 1; }
     if [ ! -f "$folder/rootfs.tar" ]; then
-        busybox=$(command -v busybox) || { log "no busybox; apt-get install busybox-static"; exit 1; }
         rm -rf "$folder/rootfs"
         make_rootfs "$folder/rootfs"
         tar -C "$folder/rootfs" --numeric-owner --owner=0 --group=0 -cf "$folder/rootfs.tar.new" .

@@ -11,12 +11,24 @@ use crate::subject::Subject;
 use crate::world::passes;
 
 pub const CLAUSES: &[Clause] = &[
-    ("a file put into a box is the user's, with its mode and parents", put),
-    ("a file put into a box replaces what is there and follows no link", put_over),
+    (
+        "a file put into a box is the user's, with its mode and parents",
+        put,
+    ),
+    (
+        "a file put into a box replaces what is there and follows no link",
+        put_over,
+    ),
     ("a directory is not replaced by a file", put_over_directory),
-    ("a visit shows everything once, parents first, names in order", visit),
+    (
+        "a visit shows everything once, parents first, names in order",
+        visit,
+    ),
     ("a visit goes only into directories it may enter", enter),
-    ("a visit resolves links in its start inside the box", visit_through_link),
+    (
+        "a visit resolves links in its start inside the box",
+        visit_through_link,
+    ),
     ("a visit of nothing says so", visit_nothing),
     ("a visitor's error ends the visit", visitor_fails),
     ("a large file comes out whole", large),
@@ -50,8 +62,15 @@ impl FileVisitor for Notes {
         if found.kind != FoundKind::Directory && !matches!(found.kind, FoundKind::File { .. }) {
             assert!(bytes.is_empty(), "{found:?}");
         }
-        let mode = if matches!(found.kind, FoundKind::Link(_)) { 0 } else { found.mode };
-        self.lines.push(format!("{:?} {mode:o} {kind}", found.path.as_os_str().as_bytes().escape_ascii().to_string()));
+        let mode = if matches!(found.kind, FoundKind::Link(_)) {
+            0
+        } else {
+            found.mode
+        };
+        self.lines.push(format!(
+            "{:?} {mode:o} {kind}",
+            found.path.as_os_str().as_bytes().escape_ascii().to_string()
+        ));
         Ok(())
     }
 }
@@ -71,9 +90,14 @@ fn put(subject: &Subject) {
         ("/box/workspace/\u{e9}\u{4e2d}", 0o640),
         ("/tmp/here/too", 0o644),
     ] {
-        sandbox.put_file(Path::new(path), path.as_bytes(), mode).expect(path);
+        sandbox
+            .put_file(Path::new(path), path.as_bytes(), mode)
+            .expect(path);
         let quoted = path.replace('\'', "'\\''");
-        let text = passes(&*sandbox, &format!("cat '{quoted}'; stat -c ' %a %U' '{quoted}'; echo more >>'{quoted}'"));
+        let text = passes(
+            &*sandbox,
+            &format!("cat '{quoted}'; stat -c ' %a %U' '{quoted}'; echo more >>'{quoted}'"),
+        );
         assert_eq!(text, format!("{path} {mode:o} box\n"));
     }
     passes(&*sandbox, "touch new/deep/mine && mkdir /tmp/here/mine");
@@ -83,19 +107,28 @@ fn put(subject: &Subject) {
     assert_eq!(passes(&*sandbox, "cat nnn* | wc -c").trim(), "3000000");
     for wrong in ["relative", "/box/workspace/../x"] {
         let refused = sandbox.put_file(Path::new(wrong), b"", 0o644);
-        assert!(matches!(refused, Err(SandboxError::Path { .. })), "{wrong} {refused:?}");
+        assert!(
+            matches!(refused, Err(SandboxError::Path { .. })),
+            "{wrong} {refused:?}"
+        );
     }
 }
 
 fn put_over(subject: &Subject) {
     let sandbox = subject.open();
-    passes(&*sandbox, "echo old >file; echo kept >target; ln -s target link; ln -s /etc/passwd out; mkdir d; ln -s d into");
+    passes(
+        &*sandbox,
+        "echo old >file; echo kept >target; ln -s target link; ln -s /etc/passwd out; mkdir d; ln -s d into",
+    );
     for name in ["file", "link", "out", "into/new"] {
         let path = format!("/box/workspace/{name}");
         sandbox.put_file(Path::new(&path), b"new", 0o644).expect(name);
         assert_eq!(passes(&*sandbox, &format!("cat {name}; test ! -L {name}")), "new");
     }
-    assert_eq!(passes(&*sandbox, "cat target d/new; grep -c ^root: /etc/passwd"), "kept\nnew1\n");
+    assert_eq!(
+        passes(&*sandbox, "cat target d/new; grep -c ^root: /etc/passwd"),
+        "kept\nnew1\n"
+    );
 }
 
 fn put_over_directory(subject: &Subject) {
@@ -103,7 +136,10 @@ fn put_over_directory(subject: &Subject) {
     passes(&*sandbox, "mkdir -p d && echo kept >d/file; echo x >f");
     for path in ["/box/workspace/d", "/box/workspace/f/below", "/"] {
         let refused = sandbox.put_file(Path::new(path), b"new", 0o644);
-        assert!(matches!(refused, Err(SandboxError::Path { .. })), "{path} {refused:?}");
+        assert!(
+            matches!(refused, Err(SandboxError::Path { .. })),
+            "{path} {refused:?}"
+        );
     }
     assert_eq!(passes(&*sandbox, "cat d/file f"), "kept\nx\n");
 }
@@ -135,21 +171,39 @@ fn visit(subject: &Subject) {
         r#""z" 700 dir"#,
     ];
     assert_eq!(found, expected);
-    assert_eq!(notes(&*sandbox, "/box/workspace/t/a/file"), [r#""" 640 file 4 "text""#]);
+    assert_eq!(
+        notes(&*sandbox, "/box/workspace/t/a/file"),
+        [r#""" 640 file 4 "text""#]
+    );
 }
 
 fn enter(subject: &Subject) {
     let sandbox = subject.open();
-    passes(&*sandbox, "mkdir -p t/a/deep t/ab t/b; touch t/a/deep/file t/ab/file t/b/file");
-    let mut visitor = Notes { not_into: Some("a"), ..Notes::default() };
-    sandbox.visit_files(Path::new("/box/workspace/t"), &mut visitor).expect("visited");
-    let names: Vec<&str> = visitor.lines.iter().filter_map(|line| line.split('"').nth(1)).collect();
+    passes(
+        &*sandbox,
+        "mkdir -p t/a/deep t/ab t/b; touch t/a/deep/file t/ab/file t/b/file",
+    );
+    let mut visitor = Notes {
+        not_into: Some("a"),
+        ..Notes::default()
+    };
+    sandbox
+        .visit_files(Path::new("/box/workspace/t"), &mut visitor)
+        .expect("visited");
+    let names: Vec<&str> = visitor
+        .lines
+        .iter()
+        .filter_map(|line| line.split('"').nth(1))
+        .collect();
     assert_eq!(names, ["", "a", "ab", "ab/file", "b", "b/file"]);
 }
 
 fn visit_through_link(subject: &Subject) {
     let sandbox = subject.open();
-    passes(&*sandbox, "mkdir -p real/inner; echo x >real/inner/file; ln -s real link; ln -s /box/workspace/link again; ln -s loop loop");
+    passes(
+        &*sandbox,
+        "mkdir -p real/inner; echo x >real/inner/file; ln -s real link; ln -s /box/workspace/link again; ln -s loop loop",
+    );
     for at in ["link/inner", "again/inner"] {
         let found = notes(&*sandbox, &format!("/box/workspace/{at}"));
         assert_eq!(found.len(), 2, "{at} {found:?}");
@@ -163,7 +217,10 @@ fn visit_nothing(subject: &Subject) {
     let sandbox = subject.open();
     for path in ["/box/workspace/nothing", "/no/such/place"] {
         let refused = sandbox.visit_files(Path::new(path), &mut Notes::default());
-        assert!(matches!(refused, Err(SandboxError::Path { .. })), "{path} {refused:?}");
+        assert!(
+            matches!(refused, Err(SandboxError::Path { .. })),
+            "{path} {refused:?}"
+        );
     }
 }
 
@@ -178,7 +235,9 @@ impl FileVisitor for Fails {
 fn visitor_fails(subject: &Subject) {
     let sandbox = subject.open();
     let ended = sandbox.visit_files(Path::new("/box/workspace"), &mut Fails);
-    let Err(SandboxError::System { source, .. }) = ended else { panic!("{ended:?}") };
+    let Err(SandboxError::System { source, .. }) = ended else {
+        panic!("{ended:?}")
+    };
     assert_eq!(source.to_string(), "enough");
 }
 
@@ -200,8 +259,13 @@ impl FileVisitor for Sum {
 
 fn large(subject: &Subject) {
     let sandbox = subject.open();
-    passes(&*sandbox, "tr '\\0' '\\1' </dev/zero | dd bs=1048576 count=100 iflag=fullblock of=large 2>/dev/null");
+    passes(
+        &*sandbox,
+        "tr '\\0' '\\1' </dev/zero | dd bs=1048576 count=100 iflag=fullblock of=large 2>/dev/null",
+    );
     let mut sum = Sum(0, 0);
-    sandbox.visit_files(Path::new("/box/workspace/large"), &mut sum).expect("visited");
+    sandbox
+        .visit_files(Path::new("/box/workspace/large"), &mut sum)
+        .expect("visited");
     assert_eq!((sum.0, sum.1), (104_857_600, 104_857_600));
 }

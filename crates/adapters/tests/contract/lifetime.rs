@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 
 use gantry_adapters::engine::{BoxUser, Mount, MountKind};
@@ -18,7 +18,10 @@ pub const CLAUSES: &[Clause] = &[
     ("closing tells what a box used and wrote", receipt),
     ("dropping a box ends it and leaves nothing", drop_removes),
     ("what is in a frozen box goes with it", drop_frozen),
-    ("a box does not outlive its owner, and reaping leaves nothing", owner_killed),
+    (
+        "a box does not outlive its owner, and reaping leaves nothing",
+        owner_killed,
+    ),
     ("reaping leaves alone what belongs to the living", owner_lives),
     ("twenty boxes live at once", many),
 ];
@@ -26,9 +29,16 @@ pub const CLAUSES: &[Clause] = &[
 fn freeze(subject: &Subject) {
     let host = subject.fresh("host");
     let sandbox = subject.open_with(|spec| {
-        spec.mounts = vec![Mount { host: host.clone(), at: "/shared".into(), kind: MountKind::Shared }];
+        spec.mounts = vec![Mount {
+            host: host.clone(),
+            at: "/shared".into(),
+            kind: MountKind::Shared,
+        }];
     });
-    passes(&*sandbox, "(while :; do echo >>/shared/ticks; usleep 10000 2>/dev/null || sleep 0.01; done) >/dev/null 2>&1 & true");
+    passes(
+        &*sandbox,
+        "(while :; do echo >>/shared/ticks; usleep 10000 2>/dev/null || sleep 0.01; done) >/dev/null 2>&1 & true",
+    );
     let ticks = || fs::metadata(host.join("ticks")).map_or(0, |metadata| metadata.len());
     wait_until("it ticks", || ticks() > 3);
     sandbox.freeze(true).expect("frozen");
@@ -43,18 +53,31 @@ fn freeze(subject: &Subject) {
 
 fn receipt(subject: &Subject) {
     let sandbox = subject.open_with(|spec| spec.limits.processes = Some(100));
-    passes(&*sandbox, "mkdir d; printf 12345 >d/new; printf 678 >/tmp/root; head -c 20000000 /dev/zero | sha256sum >/dev/null; echo said");
+    passes(
+        &*sandbox,
+        "mkdir d; printf 12345 >d/new; printf 678 >/tmp/root; head -c 20000000 /dev/zero | sha256sum >/dev/null; echo said",
+    );
     let receipt = sandbox.close();
     assert_eq!(receipt.engine, subject.name);
     assert!(!receipt.image.is_empty(), "{receipt:?}");
-    assert!(!receipt.usage.wall.is_zero() && receipt.usage.cpu.is_some_and(|cpu| !cpu.is_zero()), "{receipt:?}");
-    assert!(receipt.usage.memory_peak_bytes.is_some_and(|peak| peak > 100_000), "{receipt:?}");
+    assert!(
+        !receipt.usage.wall.is_zero() && receipt.usage.cpu.is_some_and(|cpu| !cpu.is_zero()),
+        "{receipt:?}"
+    );
+    assert!(
+        receipt.usage.memory_peak_bytes.is_some_and(|peak| peak > 100_000),
+        "{receipt:?}"
+    );
     assert_eq!((receipt.usage.output_bytes, receipt.usage.oom_kills), (5, 0));
     for path in ["/box/workspace/d", "/box/workspace/d/new", "/tmp/root"] {
         assert!(receipt.files.paths.contains(&path.into()), "{path} {receipt:?}");
     }
     assert_eq!(receipt.files.paths.len(), 3, "{receipt:?}");
-    assert_eq!((receipt.files.changed_count, receipt.files.removed_count), (3, 0), "{receipt:?}");
+    assert_eq!(
+        (receipt.files.changed_count, receipt.files.removed_count),
+        (3, 0),
+        "{receipt:?}"
+    );
     assert!(receipt.files.bytes >= 8, "{receipt:?}");
     assert_eq!((receipt.limits.len(), receipt.leftover), (1, None));
 }
@@ -62,9 +85,14 @@ fn receipt(subject: &Subject) {
 fn drop_removes(subject: &Subject) {
     for user in [BoxUser::Plain, BoxUser::Root] {
         let sandbox = subject.open_with(|spec| spec.user = user);
-        passes(&*sandbox, "setsid sleep 7331 >/dev/null 2>&1 & touch file /tmp/file");
+        passes(
+            &*sandbox,
+            "setsid sleep 7331 >/dev/null 2>&1 & touch file /tmp/file",
+        );
         drop(sandbox);
-        wait_until("its processes are gone", || processes_naming("sleep\x007331").is_empty());
+        wait_until("its processes are gone", || {
+            processes_naming("sleep\x007331").is_empty()
+        });
         subject.nothing_is_left();
     }
 }
@@ -74,15 +102,20 @@ fn drop_frozen(subject: &Subject) {
     passes(&*sandbox, "setsid sleep 7332 >/dev/null 2>&1 & true");
     sandbox.freeze(true).expect("frozen");
     assert_eq!(sandbox.close().leftover, None);
-    wait_until("its processes are gone", || processes_naming("sleep\x007332").is_empty());
+    wait_until("its processes are gone", || {
+        processes_naming("sleep\x007332").is_empty()
+    });
 }
 
 /// Starts another process with a box in which something sleeps.
-fn owner(subject: &Subject, sleep: &str) -> Child {
+fn owner(subject: &Subject, sleep: &str) -> (Child, BufReader<ChildStdout>) {
     let test = std::env::current_exe().expect("this program");
     let target = test.parent().and_then(Path::parent).expect("cargo's folder");
     let program = target.join("examples/sandbox_owner");
-    assert!(program.is_file(), "build it first: cargo build -p gantry-adapters --examples");
+    assert!(
+        program.is_file(),
+        "build it first: cargo build -p gantry-adapters --examples"
+    );
     let mut child = process::command(program)
         .args(&subject.owner)
         .arg(format!("touch file; setsid sleep {sleep} >/dev/null 2>&1 & true"))
@@ -91,23 +124,28 @@ fn owner(subject: &Subject, sleep: &str) -> Child {
         .spawn()
         .expect("it starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("its word");
+    let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
+    said.read_line(&mut line).expect("its word");
     assert_eq!(line, "open Exited { code: 0 }\n");
-    wait_until("something sleeps in its box", || !processes_naming(&format!("sleep\0{sleep}")).is_empty());
-    child
+    wait_until("something sleeps in its box", || {
+        !processes_naming(&format!("sleep\0{sleep}")).is_empty()
+    });
+    (child, said)
 }
 
 fn owner_killed(subject: &Subject) {
-    let mut child = owner(subject, "7333");
+    let (mut child, _said) = owner(subject, "7333");
     child.kill().expect("killed");
     child.wait().expect("gone");
-    wait_until("its box is gone though nobody reaps", || processes_naming("sleep\x007333").is_empty());
+    wait_until("its box is gone though nobody reaps", || {
+        processes_naming("sleep\x007333").is_empty()
+    });
     assert_eq!(subject.engine.reap().expect("reaped"), 1);
     subject.nothing_is_left();
 }
 
 fn owner_lives(subject: &Subject) {
-    let mut child = owner(subject, "7334");
+    let (mut child, _said) = owner(subject, "7334");
     assert_eq!(subject.engine.reap().expect("nothing to do"), 0);
     assert!(!processes_naming("sleep\x007334").is_empty());
     drop(child.stdin.take());

@@ -9,7 +9,10 @@ use crate::subject::Subject;
 use crate::world::{check, passes, run};
 
 pub const CLAUSES: &[Clause] = &[
-    ("a command without memory is told from one that was killed", memory),
+    (
+        "a command without memory is told from one that was killed",
+        memory,
+    ),
     ("a box cannot hold more processes than it may", processes),
     ("a box cannot use more processor time than it may", cpu),
     ("a limit is held or refused, never ignored", others),
@@ -23,8 +26,17 @@ fn memory(subject: &Subject) {
     passes(&*sandbox, "echo it goes on");
     let receipt = sandbox.close();
     assert!(receipt.usage.oom_kills >= 2, "{receipt:?}");
-    assert!(receipt.usage.memory_peak_bytes.is_some_and(|peak| peak > 32 << 20 && peak <= 64 << 20), "{receipt:?}");
-    assert!(receipt.limits.iter().any(|limit| limit.contains("memory")), "{receipt:?}");
+    assert!(
+        receipt
+            .usage
+            .memory_peak_bytes
+            .is_some_and(|peak| peak > 32 << 20 && peak <= 64 << 20),
+        "{receipt:?}"
+    );
+    assert!(
+        receipt.limits.iter().any(|limit| limit.contains("memory")),
+        "{receipt:?}"
+    );
 }
 
 fn processes(subject: &Subject) {
@@ -34,10 +46,17 @@ fn processes(subject: &Subject) {
     spec.timeout = Duration::from_secs(3);
     let ran = crate::world::run_spec(&*sandbox, &spec);
     // A shell that cannot fork gives up; whatever it says, the box can be used again after it.
-    assert!(!matches!(ran.report.ending, ExecEnding::Exited { code: 0 }), "{ran:?}");
+    assert!(
+        !matches!(ran.report.ending, ExecEnding::Exited { code: 0 }),
+        "{ran:?}"
+    );
     drop(sandbox);
     let sandbox = subject.open_with(|spec| spec.limits.processes = Some(30));
-    let text = run(&*sandbox, "i=0; while [ $i -lt 15 ]; do sleep 1 & i=$((i+1)); done; wait; echo all").text();
+    let text = run(
+        &*sandbox,
+        "i=0; while [ $i -lt 15 ]; do sleep 1 & i=$((i+1)); done; wait; echo all",
+    )
+    .text();
     assert_eq!(text, "all\n");
 }
 
@@ -46,15 +65,29 @@ fn cpu(subject: &Subject) {
     passes(&*sandbox, "timeout 3 sh -c 'while :; do :; done'; true");
     let usage = sandbox.close().usage;
     let used = usage.cpu.expect("measured");
-    assert!(used < Duration::from_millis(1500) && used > Duration::from_millis(100), "{usage:?}");
+    assert!(
+        used < Duration::from_millis(1500) && used > Duration::from_millis(100),
+        "{usage:?}"
+    );
 }
 
 fn others(subject: &Subject) {
     let limits = Limits::default;
     for wanted in [
-        Limits { disk_bytes: Some(8 << 20), ..limits() },
-        Limits { disk_bytes: Some(8 << 20), in_memory: true, memory_bytes: Some(256 << 20), ..limits() },
-        Limits { inodes: Some(100), ..limits() },
+        Limits {
+            disk_bytes: Some(8 << 20),
+            ..limits()
+        },
+        Limits {
+            disk_bytes: Some(8 << 20),
+            in_memory: true,
+            memory_bytes: Some(256 << 20),
+            ..limits()
+        },
+        Limits {
+            inodes: Some(100),
+            ..limits()
+        },
     ] {
         let mut spec = subject.spec();
         spec.limits = wanted.clone();

@@ -35,7 +35,9 @@ const CLAUSES: [&[Clause]; 8] = [
 
 /// Asks one engine for every clause, and names all that it does not keep.
 fn check(kind: Kind) {
-    let Some(subject) = Subject::start(kind) else { return };
+    let Some(subject) = Subject::start(kind) else {
+        return;
+    };
     let wanted = std::env::var("GANTRY_CLAUSE").unwrap_or_default();
     let mut broken = Vec::new();
     let mut kept = 0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gantry_adapters::engine::{OpenError, SandboxControl, ServiceSpec};
+use gantry_adapters::engine::{Network, OpenError, SandboxControl, ServiceSpec};
 use gantry_core::queue::build::Trouble;
 
 use crate::Clause;
@@ -10,7 +10,10 @@ use crate::subject::Subject;
 use crate::world::{passes, processes_naming, wait_until};
 
 pub const CLAUSES: &[Clause] = &[
-    ("a service is found by its name once it is ready, and ends with the box", service),
+    (
+        "a service is found by its name once it is ready, and ends with the box",
+        service,
+    ),
     ("a service that does not become ready is named", not_ready),
 ];
 
@@ -27,17 +30,30 @@ fn web(subject: &Subject, name: &str, line: &str, health: &str) -> ServiceSpec {
 }
 
 fn service(subject: &Subject) {
-    let line = "sleep 7341 & mkdir /tmp/w; sleep 0.5; echo $WORD >/tmp/w/index.html; exec httpd -f -p 8080 -h /tmp/w";
-    let health = "wget -q -O /dev/null http://127.0.0.1:8080/index.html";
-    let sandbox = subject.open_with(|spec| {
-        spec.services = vec![web(subject, "db", line, health), web(subject, "cache", line, health)];
-    });
-    let text = passes(&*sandbox, "wget -q -O - http://db:8080/index.html; wget -q -O - http://cache:8080/index.html");
-    assert_eq!(text, "I am db\nI am cache\n");
-    let routes = passes(&*sandbox, "awk 'NR > 1 && $2 == \"00000000\"' /proc/net/route");
-    assert_eq!(routes, "", "a box without a network has a way out");
-    assert_eq!(sandbox.close().leftover, None);
-    wait_until("the services are gone", || processes_naming("sleep\x007341").is_empty());
+    let line = "sleep 7341 & mkdir /tmp/w; sleep 0.5; echo $WORD >/tmp/w/index.html; exec httpd -f -p $PORT -h /tmp/w";
+    let health = "wget -q -O /dev/null http://127.0.0.1:$PORT/index.html";
+    for network in [Network::None, Network::Full] {
+        let sandbox = subject.open_with(|spec| {
+            spec.network = network.clone();
+            spec.services = vec![
+                web(subject, "db", line, health),
+                web(subject, "cache", line, health),
+            ];
+            // Without a network of their own they share the box's ports.
+            for (service, port) in spec.services.iter_mut().zip([8081, 8082]) {
+                service.env.push(("PORT".to_owned(), port.to_string()));
+            }
+        });
+        let line = "wget -q -O - http://db:8081/index.html; wget -q -O - http://cache:8082/index.html";
+        assert_eq!(passes(&*sandbox, line), "I am db\nI am cache\n");
+        let links = passes(&*sandbox, "ls /sys/class/net");
+        assert_eq!(links == "lo\n", network == Network::None, "{links}");
+        assert_eq!(sandbox.close().leftover, None);
+        wait_until("the services are gone", || {
+            processes_naming("sleep\x007341").is_empty()
+        });
+        subject.nothing_is_left();
+    }
 }
 
 fn not_ready(subject: &Subject) {

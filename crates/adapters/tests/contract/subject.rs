@@ -51,8 +51,16 @@ impl Drop for Daemons {
 
 fn engines(what: &str, folder: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/engines.sh");
-    let output = process::command(script).arg(what).arg(folder).output().expect("the script starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = process::command(script)
+        .arg(what)
+        .arg(folder)
+        .output()
+        .expect("the script starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -63,13 +71,25 @@ impl Subject {
             Kind::Docker => "docker",
             Kind::Podman => "podman",
         };
-        let folder = tempfile::Builder::new().prefix("gt").tempdir_in("/tmp").expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("gt")
+            .tempdir_in("/tmp")
+            .expect("a folder");
         let daemons = match std::env::var_os("GANTRY_ENGINES_FOLDER") {
-            Some(folder) => Daemons { folder: folder.into(), own: false },
-            None => Daemons { folder: folder.path().join("e"), own: true },
+            Some(folder) => Daemons {
+                folder: folder.into(),
+                own: false,
+            },
+            None => Daemons {
+                folder: folder.path().join("e"),
+                own: true,
+            },
         };
         let said = engines(&format!("start-{name}"), &daemons.folder);
-        let Some(socket) = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" unix://")) else {
+        let Some(socket) = said
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(" unix://"))
+        else {
             eprintln!("\n!!! SKIPPED: {name}: nothing of this engine is tested here: {said}\n");
             assert!(std::env::var_os("GANTRY_ENGINES_REQUIRED").is_none(), "{said}");
             return None;
@@ -96,7 +116,12 @@ impl Subject {
             unreachable: Some(make(settings(&text(&dead)))),
             image: Image::Named(IMAGE.to_owned()),
             no_image: Image::Named("localhost:1/gantry/nowhere:1".to_owned()),
-            owner: vec![name.to_owned(), socket.to_owned(), text(&scratch), IMAGE.to_owned()],
+            owner: vec![
+                name.to_owned(),
+                socket.to_owned(),
+                text(&scratch),
+                IMAGE.to_owned(),
+            ],
             folder,
             _daemons: daemons,
         })

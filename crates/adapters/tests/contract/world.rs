@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    BoxUser, ExecEnding, ExecReport, ExecSpec, Limits, Network, Sandbox, SandboxControl, SandboxSpec, Workspace,
+    BoxUser, ExecEnding, ExecReport, ExecSpec, Limits, Network, Sandbox, SandboxControl, SandboxSpec,
+    Workspace,
 };
 use gantry_adapters::process;
 use gantry_core::id::CommitId;
@@ -55,7 +56,9 @@ impl Subject {
     pub fn open_with(&self, change: impl FnOnce(&mut SandboxSpec)) -> Box<dyn Sandbox> {
         let mut spec = self.spec();
         change(&mut spec);
-        self.engine.open(&spec, &SandboxControl::default()).unwrap_or_else(|error| panic!("no box: {error}"))
+        self.engine
+            .open(&spec, &SandboxControl::default())
+            .unwrap_or_else(|error| panic!("no box: {error}"))
     }
 
     pub fn open(&self) -> Box<dyn Sandbox> {
@@ -135,7 +138,9 @@ pub fn processes_naming(text: &str) -> Vec<i32> {
     let named = entries.filter_map(|entry| {
         let number = entry.file_name().to_str()?.parse().ok()?;
         let arguments = fs::read(entry.path().join("cmdline")).ok()?;
-        let found = arguments.windows(text.len()).any(|window| window == text.as_bytes());
+        let found = arguments
+            .windows(text.len())
+            .any(|window| window == text.as_bytes());
         found.then_some(number)
     });
     named.collect()
@@ -152,7 +157,12 @@ fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("git starts");
-    child.stdin.take().expect("a pipe").write_all(input).expect("git reads");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(input)
+        .expect("git reads");
     let output = child.wait_with_output().expect("git ends");
     assert!(output.status.success(), "git {arguments:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -164,7 +174,10 @@ pub fn repository(folder: &Path, files: &[(&str, &str, &str)]) -> (PathBuf, Comm
     let repository = folder.join("repo.git");
     let mut stream = "commit refs/heads/main\ncommitter a <a@b> 1700000000 +0000\ndata 1\nm\n".to_owned();
     for (path, mode, content) in files {
-        stream.push_str(&format!("M {mode} inline \"{path}\"\ndata {}\n{content}\n", content.len()));
+        stream.push_str(&format!(
+            "M {mode} inline \"{path}\"\ndata {}\n{content}\n",
+            content.len()
+        ));
     }
     git(&repository, &["fast-import", "--quiet"], stream.as_bytes());
     let commit = git(&repository, &["rev-parse", "main"], b"");

@@ -12,7 +12,8 @@ use gantry_core::limits::BOX_OPEN_FILES_MAX;
 use super::facts::Facts;
 use super::flavour::Flavour;
 use super::image::LocalImage;
-use crate::engine::{BoxUser, Limits, OpenError, SandboxSpec};
+use super::service::LOOPBACK;
+use crate::engine::{BoxUser, Limits, Network, OpenError, SandboxSpec};
 
 /// Whose a container, network or volume is.
 pub(super) const LABEL_OWNER: &str = "gantry.owner";
@@ -160,6 +161,14 @@ pub(super) fn box_body(plan: &Plan<'_>) -> ContainerCreateBody {
     let mut host = confined(capabilities, &plan.spec.limits);
     host.mounts = Some(plan.mounts.clone());
     host.network_mode = plan.network.clone();
+    if plan.spec.network == Network::None && !plan.spec.services.is_empty() {
+        let names = plan
+            .spec
+            .services
+            .iter()
+            .map(|service| format!("{}:{LOOPBACK}", service.name));
+        host.extra_hosts = Some(names.collect());
+    }
     if plan.flavour == Flavour::Podman && plan.facts.rootless && !root {
         host.userns_mode = Some("keep-id:uid=1000,gid=1000".to_owned());
     }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::body::{Ids, env_list, shell_passes};
 use super::connection::{CallError, Connection};
-use super::exec_report::ExecReader;
+use super::exec_report::{ExecReader, MARK_START};
 use super::meter::Meter;
 use crate::clock::Stopwatch;
 use crate::engine::{ExecEnding, ExecReport, ExecSpec, Output, SandboxControl};
@@ -368,7 +368,8 @@ impl Watched {
             return;
         }
         self.output_bytes += bytes.len() as u64;
-        if self.stop.is_none()
+        // What was written before a limit or a cancel is output like any other.
+        if !matches!(self.stop, Some(Stop::Output(_)))
             && let Err(error) = output(bytes)
         {
             self.stop = Some(Stop::Output(error));
@@ -429,11 +430,11 @@ fn after(limit: Duration) -> tokio::time::Instant {
     tokio::time::Instant::now() + limit.min(TIMEOUT_MAX)
 }
 
-/// Returns a text that no output holds by chance.
+/// Returns a text that no output holds by chance. Its first character is one that texts do not have, so that next to
+/// nothing of a command's output is ever held back.
 fn new_mark() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?
-        .trim()
-        .to_owned())
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    Ok(format!("{MARK_START}{}", uuid.trim()))
 }
 
 #[cfg(test)]

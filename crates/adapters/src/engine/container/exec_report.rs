@@ -11,6 +11,8 @@ pub(super) struct ExecReader {
     code: Option<i32>,
 }
 
+/// What every mark starts with: the record separator.
+pub(super) const MARK_START: char = '\u{1e}';
 /// How much is kept while the first line is not complete.
 const FIRST_LINE_BYTES_MAX: usize = 32;
 
@@ -18,7 +20,7 @@ impl ExecReader {
     /// Makes a reader that waits for a mark.
     pub(super) fn new(mark: &str) -> Self {
         Self {
-            mark: format!("\n{mark} ").into_bytes(),
+            mark: format!("{mark} ").into_bytes(),
             held: Vec::new(),
             pid: None,
             code: None,
@@ -45,7 +47,8 @@ impl ExecReader {
             return Vec::new();
         }
         let mut from = 0;
-        while let Some(found) = self.held[from..].iter().position(|byte| *byte == b'\n') {
+        let start = self.mark[0];
+        while let Some(found) = self.held[from..].iter().position(|byte| *byte == start) {
             let at = from + found;
             let rest = &self.held[at..];
             let common = rest.len().min(self.mark.len());
@@ -116,7 +119,7 @@ mod tests {
     /// Reads a stream cut into pieces of every length.
     fn check(stream: &[u8], output: &[u8], pid: Option<u32>, code: Option<i32>) {
         for length in 1..=stream.len() {
-            let mut reader = ExecReader::new("MARK");
+            let mut reader = ExecReader::new("\u{1e}MARK");
             let mut found = Vec::new();
             for piece in stream.chunks(length) {
                 found.extend(reader.take(piece));
@@ -129,16 +132,31 @@ mod tests {
 
     #[test]
     fn output_is_told_from_what_stands_around_it_however_it_is_cut() {
-        check(b"12\nhello\n\nMARK 0\n", b"hello\n", Some(12), Some(0));
-        check(b"12\nno newline\nMARK 137\n", b"no newline", Some(12), Some(137));
-        check(b"12\n\nMARK 3\n", b"", Some(12), Some(3));
-        check(b"12\n\nMAR\n\nMARK 1\nafter", b"\nMAR\n", Some(12), Some(1));
-        check(b"12\n\xff\x00\n\n\nMARK 1\n", b"\xff\x00\n\n", Some(12), Some(1));
+        check(b"12\nhello\n\x1eMARK 0\n", b"hello\n", Some(12), Some(0));
+        check(
+            b"12\nno newline\x1eMARK 137\n",
+            b"no newline",
+            Some(12),
+            Some(137),
+        );
+        check(b"12\n\x1eMARK 3\n", b"", Some(12), Some(3));
+        check(
+            b"12\n\x1e\x1eMAR\n\x1eMARK 1\nafter",
+            b"\x1e\x1eMAR\n",
+            Some(12),
+            Some(1),
+        );
+        check(
+            b"12\n\xff\x00\n\n\x1eMARK 1\n",
+            b"\xff\x00\n\n",
+            Some(12),
+            Some(1),
+        );
     }
 
     #[test]
     fn a_stream_that_breaks_off_loses_nothing() {
-        check(b"12\nhello\nMARK ", b"hello\nMARK ", Some(12), None);
+        check(b"12\nhello\n\x1eMARK ", b"hello\n\x1eMARK ", Some(12), None);
         check(b"12\n", b"", Some(12), None);
         check(
             b"OCI runtime exec failed\n",

@@ -131,7 +131,7 @@ pub(super) fn remove_container(connection: &Connection, id: &str) -> Result<(), 
     };
     // It ended by itself and the daemon is removing it, which one may not do twice.
     for _ in 0..REMOVAL_LOOKS_MAX {
-        connection.wait(tokio::time::sleep(REMOVAL_LOOK_WAIT));
+        connection.wait(async { tokio::time::sleep(REMOVAL_LOOK_WAIT).await });
         let look = connection.call(
             &doing,
             docker.inspect_container(id, None::<InspectContainerOptions>),

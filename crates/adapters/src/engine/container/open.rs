@@ -25,7 +25,7 @@ use super::facts::Facts;
 use super::image::ensure_image;
 use super::made::Made;
 use super::meter::Meter;
-use super::service::start_services;
+use super::service::{Services, start_in_network, start_on_loopback};
 use super::workspace::{Folder, OBJECTS, host_trouble, write_workspace};
 use crate::clock::Stopwatch;
 use crate::engine::{BoxUser, Mount, MountKind, Network, OpenError, SandboxControl, SandboxSpec};
@@ -107,11 +107,10 @@ impl Opening<'_> {
         for (number, mount) in self.spec.mounts.iter().enumerate() {
             mounts.push(self.mount(&mut made, &folder, number, mount)?);
         }
-        let (shared, mut leases) = start_services(&self, &mut made)?;
-        let network = match (shared, &self.spec.network) {
-            (Some(name), _) => Some(name),
-            (None, Network::None) => Some("none".to_owned()),
-            (None, _) => None,
+        let none = self.spec.network == Network::None;
+        let (shared, mut services) = match none {
+            true => (Some("none".to_owned()), Services::default()),
+            false => start_in_network(&self, &mut made)?,
         };
         let plan = Plan {
             flavour: self.connection.flavour,
@@ -120,17 +119,22 @@ impl Opening<'_> {
             image: &image,
             labels: self.labels.clone(),
             mounts,
-            network,
+            network: shared,
         };
         let body = box_body(&plan);
         let plain = self.spec.user == BoxUser::Plain;
-        leases.push(self.start(&mut made, body, |container| {
+        let (container, lease) = self.start(&mut made, body, |container| {
             if plain {
                 put_user_files(self.connection, self.user_files, container, &image, self.ids)?;
             }
             Ok(())
-        })?);
-        let container = made.containers.last().cloned().unwrap_or_default();
+        })?;
+        if none {
+            services = start_on_loopback(&self, &mut made, &container)?;
+        }
+        services.wait_ready(&self)?;
+        let mut leases = services.leases;
+        leases.push(lease);
         let pid = self.first_process(&container)?;
         let odd = self
             .spec
@@ -155,11 +159,11 @@ impl Opening<'_> {
             image: image.id,
             limits: limits_in_words(self.connection.flavour, self.facts, &self.spec.limits),
             // Nobody watches whom a box with a full network asks.
-            hosts: (self.spec.network == Network::None).then(Vec::new),
+            hosts: none.then(Vec::new),
         }))
     }
 
-    /// Makes and starts a container that ends with the lease it returns; `before` is done before its first process.
+    /// Makes and starts a container that ends with the lease it returns beside its id; `before` is done before its first process.
     ///
     /// Errors: [`OpenError`].
     pub(super) fn start(
@@ -167,7 +171,7 @@ impl Opening<'_> {
         made: &mut Made,
         body: ContainerCreateBody,
         before: impl FnOnce(&str) -> Result<(), OpenError>,
-    ) -> Result<Lease, OpenError> {
+    ) -> Result<(String, Lease), OpenError> {
         let connection = self.connection;
         let docker = connection.docker();
         let stop = || {
@@ -193,10 +197,11 @@ impl Opening<'_> {
         let start = docker.start_container(&container, None::<StartContainerOptions>);
         connection.call(&doing, start)?;
         stop()?;
-        Ok(Lease {
+        let lease = Lease {
             _input: input,
             _output: output,
-        })
+        };
+        Ok((container, lease))
     }
 
     fn first_process(&self, container: &str) -> Result<u32, OpenError> {

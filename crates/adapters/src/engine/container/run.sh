@@ -1,10 +1,10 @@
 # Runs one command in a box: DIRECTORY MARK COMMAND... Two outputs: the first is the command's, both of its streams in
-# one pipe, with this shell's process number before and a line with the mark and the exit code behind; the second says
+# one pipe, with this shell's process number before and the mark and the exit code behind; the second says
 # what the exit code alone does not: `E` if the command could not be executed, the shell's own words if a signal
 # ended it.
 echo "$$"
 trap : TERM INT HUP QUIT
-cd "$1" || { echo "D" >&2; echo; echo "$2 127"; echo "$2" >&2; exit 0; }
+cd "$1" || { echo "D" >&2; echo "$2 127"; echo "$2" >&2; exit 0; }
 mark=$2
 shift 2
 (
@@ -13,6 +13,5 @@ shift 2
     exec "$@"
 ) 2>&1
 code=$?
-echo
 echo "$mark $code"
 echo "$mark" >&2
