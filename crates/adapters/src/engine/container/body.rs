@@ -158,7 +158,7 @@ pub(super) struct Plan<'a> {
 pub(super) fn box_body(plan: &Plan<'_>) -> ContainerCreateBody {
     let root = plan.spec.user == BoxUser::Root;
     let capabilities = if root { &ROOT_CAPABILITIES[..] } else { &[] };
-    let mut host = confined(capabilities, &plan.spec.limits);
+    let mut host = confined(plan.flavour, capabilities, &plan.spec.limits);
     host.mounts = Some(plan.mounts.clone());
     host.network_mode = plan.network.clone();
     if plan.spec.network == Network::None && !plan.spec.services.is_empty() {
@@ -206,7 +206,7 @@ pub(super) fn kept_alive(script: &str, arguments: &[String]) -> ContainerCreateB
 }
 
 /// Returns the settings that keep a container inside.
-pub(super) fn confined(capabilities: &[&str], limits: &Limits) -> HostConfig {
+pub(super) fn confined(flavour: Flavour, capabilities: &[&str], limits: &Limits) -> HostConfig {
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let open_files = bollard::models::ResourcesUlimits {
         name: Some("nofile".to_owned()),
@@ -229,7 +229,8 @@ pub(super) fn confined(capabilities: &[&str], limits: &Limits) -> HostConfig {
         pids_limit: limits
             .processes
             .map(|processes| count(processes.saturating_add(OWN_PROCESSES))),
-        ulimits: Some(vec![open_files]),
+        // Podman drops its own default limits if any is given, and then asks for more processes than it may.
+        ulimits: (flavour == Flavour::Docker).then(|| vec![open_files]),
         ..HostConfig::default()
     }
 }

@@ -177,7 +177,7 @@ fn empty_by_container(connection: &Connection, path: &Path, image: &str) -> Resu
             auto_remove: Some(false),
             network_mode: Some("none".to_owned()),
             mounts: Some(vec![mount]),
-            ..confined(&ROOT_CAPABILITIES, &Limits::default())
+            ..confined(connection.flavour, &ROOT_CAPABILITIES, &Limits::default())
         }),
         ..ContainerCreateBody::default()
     };

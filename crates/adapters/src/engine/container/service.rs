@@ -107,7 +107,7 @@ fn start_all(
                 .collect(),
         );
         body.labels = Some(opening.labels.clone());
-        let mut host = confined(&ROOT_CAPABILITIES, &Limits::default());
+        let mut host = confined(opening.connection.flavour, &ROOT_CAPABILITIES, &Limits::default());
         host.network_mode = Some(settle(service, &mut body));
         body.host_config = Some(host);
         let (container, lease) = opening.start(made, body, |_| Ok(()))?;
