@@ -307,7 +307,7 @@ mod tests {
             std::os::unix::fs::symlink(&outside, at.join("link")).expect("a link");
         }
         fs::create_dir_all(folder.path().join("gone-1/a/b")).expect("a name of its own");
-        fs::set_permissions(folder.workspace(), fs::Permissions::from_mode(0)).expect("its mode");
+        fs::set_permissions(folder.workspace(), fs::Permissions::from_mode(0o000)).expect("its mode");
         folder.remove().expect("removed");
         assert!(!folder.path().exists());
         assert!(outside.join("kept").exists());
