@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    BoxUser, ContainerEngine, ContainerSettings, ExecEnding, ExecSpec, Image, Limits, Network, SandboxControl,
-    SandboxEngine, SandboxSpec, Workspace,
+    BoxUser, ContainerEngine, ContainerSettings, ExecEnding, ExecSpec, Image, Limits, Network,
+    SandboxControl, SandboxEngine, SandboxSpec, Workspace,
 };
 
 fn main() {
@@ -74,6 +74,10 @@ fn main() {
     }
     for (name, mut kept) in ["open", "exec true", "close", "all"].into_iter().zip(times) {
         kept.sort_unstable();
-        println!("{name}: p50 {} ms, slowest {} ms", kept[kept.len() / 2], kept[kept.len() - 1]);
+        println!(
+            "{name}: p50 {} ms, slowest {} ms",
+            kept[kept.len() / 2],
+            kept[kept.len() - 1]
+        );
     }
 }

@@ -32,6 +32,7 @@ make_rootfs() {
     git=$(command -v git || true)
     if [ -n "$git" ]; then
         cp -L "$git" "$root/usr/bin/git"
+        ln -s git "$root/usr/bin/git-upload-pack"
         for library in $(ldd "$git" 2>/dev/null | grep -o '/[^ ]*'); do
             mkdir -p "$root$(dirname "$library")"
             cp -L "$library" "$root$library"
@@ -171,7 +172,8 @@ stop)
     stop_engine docker
     stop_engine podman
     rm -rf "$folder"
-    find /sys/fs/cgroup -depth -type d -path '*/gantry-test-*' -exec rmdir {} + 2>/dev/null || true
+    # Both leave empty cgroups behind; one that is in use cannot be removed.
+    find /sys/fs/cgroup -depth -type d \( -path '*/gantry-test-*' -o -path '*/libpod_parent*' \) -exec rmdir {} + 2>/dev/null || true
     ;;
 *)
     log "start or stop, not $command"

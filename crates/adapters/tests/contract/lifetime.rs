@@ -6,14 +6,21 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 
-use gantry_adapters::engine::{BoxUser, Mount, MountKind};
+use gantry_adapters::engine::{BoxUser, ExecEnding, Mount, MountKind, SandboxControl, SandboxError};
 use gantry_adapters::process;
+use gantry_core::queue::build::Trouble;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::Clause;
 use crate::subject::Subject;
-use crate::world::{passes, processes_naming, wait_until};
+use crate::world::{passes, processes_naming, run, shell, wait_until};
 
 pub const CLAUSES: &[Clause] = &[
+    (
+        "a box that ends under a command blames nobody and says that it is gone",
+        ended,
+    ),
     ("a frozen box stands still and goes on", freeze),
     ("closing tells what a box used and wrote", receipt),
     ("dropping a box ends it and leaves nothing", drop_removes),
@@ -49,6 +56,54 @@ fn freeze(subject: &Subject) {
     sandbox.freeze(false).expect("thawed");
     wait_until("it goes on", || ticks() > stood);
     passes(&*sandbox, "true");
+}
+
+/// Kills the first process of the box whose environment has this variable.
+fn kill_first_process(variable: &str) {
+    let text = variable.as_bytes();
+    let entries = fs::read_dir("/proc").expect("processes").flatten();
+    for entry in entries {
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        let marked = environment.split(|byte| *byte == 0).any(|found| found == text);
+        let first = status
+            .lines()
+            .any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"));
+        let name = entry.file_name();
+        if let (true, true, Some(Ok(number))) = (marked, first, name.to_str().map(str::parse)) {
+            kill(Pid::from_raw(number), Signal::SIGKILL).expect("it is ours");
+            return;
+        }
+    }
+    panic!("no box with {variable}");
+}
+
+fn ended(subject: &Subject) {
+    let mark = format!("{}-{}", subject.name, std::process::id());
+    let sandbox = subject.open_with(|spec| spec.env = vec![("GANTRY_MARK".to_owned(), mark.clone())]);
+    let mut end = |_: &[u8]| {
+        kill_first_process(&format!("GANTRY_MARK={mark}"));
+        Ok(())
+    };
+    let report = sandbox.exec(
+        &shell("echo ready; sleep 7335"),
+        &mut end,
+        &SandboxControl::default(),
+    );
+    assert!(
+        matches!(report.ending, ExecEnding::Trouble(Trouble::Interrupted, _)),
+        "{report:?}"
+    );
+    let again = run(&*sandbox, "true").report;
+    assert!(
+        matches!(again.ending, ExecEnding::Trouble(Trouble::Interrupted, _)),
+        "{again:?}"
+    );
+    let put = sandbox.put_file(Path::new("/tmp/x"), b"", 0o644);
+    assert!(matches!(put, Err(SandboxError::Gone)), "{put:?}");
+    let frozen = sandbox.freeze(true);
+    assert!(matches!(frozen, Err(SandboxError::Gone)), "{frozen:?}");
+    assert_eq!(sandbox.close().leftover, None);
 }
 
 fn receipt(subject: &Subject) {

@@ -20,6 +20,8 @@ pub enum Kind {
 
 /// An engine that works here.
 pub struct Subject {
+    /// Dropped first: their files are in the folder.
+    _daemons: Daemons,
     pub name: &'static str,
     pub engine: Box<dyn SandboxEngine>,
     /// An engine of the same kind whose daemon nobody started, if the kind has daemons.
@@ -32,7 +34,6 @@ pub struct Subject {
     pub folder: tempfile::TempDir,
     /// The first arguments of `sandbox_owner`.
     pub owner: Vec<String>,
-    _daemons: Daemons,
 }
 
 /// The daemons, stopped when dropped if they were started for this test.

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use bollard::errors::Error;
+use bollard::query_parameters::InspectContainerOptions;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use gantry_core::queue::build::Trouble;
 use tokio::runtime::Handle;
@@ -165,6 +166,25 @@ impl Connection {
         future: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, CallError> {
         self.wait(future).map_err(|source| self.failed(doing, source))
+    }
+
+    /// Says whether a container is there and runs.
+    ///
+    /// Errors: [`CallError`] if nobody can tell.
+    pub(super) async fn runs(&self, container: &str) -> Result<bool, CallError> {
+        let look = self
+            .docker
+            .inspect_container(container, None::<InspectContainerOptions>);
+        match look
+            .await
+            .map_err(|source| self.failed("look for the box", source))
+        {
+            Ok(found) => Ok(found.state.and_then(|state| state.running) == Some(true)),
+            Err(error) if error.is_missing() => Ok(false),
+            // A state of podman's that docker does not have.
+            Err(error) if error.text().contains("unknown variant `stopped`") => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Says what was being done when a call failed.

@@ -181,6 +181,8 @@ impl Sandbox for ContainerSandbox {
         };
         call.map_err(|error| match error.status() {
             Some(404) => SandboxError::Gone,
+            // A box that ended and is about to be removed is refused in other words.
+            Some(_) if self.files().alive().is_err() => SandboxError::Gone,
             _ => SandboxError::System {
                 doing: doing.to_owned(),
                 source: error.into_io(),

@@ -32,6 +32,10 @@ const SIGNAL: &str = include_str!("signal.sh");
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the shell's own words may take after the command's end.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(2);
+/// How often a box is looked at whose command was ended together with the shell around it.
+const GONE_LOOKS: u32 = 20;
+/// The time between two looks.
+const GONE_LOOK_WAIT: Duration = Duration::from_millis(50);
 /// How often a session is killed until nothing of it is left.
 const KILLS_MAX: u32 = 20;
 /// The longest time limit; a longer one is this one.
@@ -111,7 +115,16 @@ impl Runner {
 
     /// Nobody is blamed if the daemon does not answer; a box that has gone was interrupted.
     fn trouble(&self, error: &CallError) -> ExecEnding {
-        let gone = matches!(error.status(), Some(404 | 409));
+        // Podman has a general answer for a box that does not run. A daemon that does not say whether it does gives the
+        // kind of its own error.
+        let gone = match error.status() {
+            Some(404 | 409) => true,
+            Some(_) => self
+                .connection
+                .wait(self.connection.runs(&self.container))
+                .is_ok_and(|runs| !runs),
+            None => false,
+        };
         let (kind, text) = error.trouble();
         ExecEnding::Trouble(if gone { Trouble::Interrupted } else { kind }, text)
     }
@@ -257,21 +270,18 @@ impl Runner {
 
     /// Errors: the box has ended, which ends every command in it with the code of a kill.
     async fn refuse_if_gone(&self) -> Result<(), CallError> {
-        let options = None::<bollard::query_parameters::InspectContainerOptions>;
-        let found = self
-            .connection
-            .docker()
-            .inspect_container(&self.container, options)
-            .await;
-        let found = found.map_err(|source| self.connection.failed("look for the box", source))?;
-        if found.state.and_then(|state| state.running) == Some(true) {
-            return Ok(());
+        // The end of a command may be known before that of the box which brought it about.
+        for _ in 0..GONE_LOOKS {
+            if !self.connection.runs(&self.container).await? {
+                let gone = bollard::errors::Error::DockerResponseServerError {
+                    status_code: 409,
+                    message: "the box has ended".to_owned(),
+                };
+                return Err(self.connection.failed("go on", gone));
+            }
+            tokio::time::sleep(GONE_LOOK_WAIT).await;
         }
-        let gone = bollard::errors::Error::DockerResponseServerError {
-            status_code: 409,
-            message: "the box has ended".to_owned(),
-        };
-        Err(self.connection.failed("go on", gone))
+        Ok(())
     }
 
     async fn is_running(&self, id: &str) -> Result<bool, CallError> {

@@ -201,18 +201,12 @@ impl Files<'_> {
     }
 
     /// Tells a file that is not there from a box that is not.
-    fn alive(&self) -> Result<(), SandboxError> {
-        let options = None::<bollard::query_parameters::InspectContainerOptions>;
-        let call = self
-            .connection
-            .docker()
-            .inspect_container(self.container, options);
-        match self.connection.call("look for the box", call) {
-            Ok(found) => match found.state.and_then(|state| state.running) {
-                Some(true) => Ok(()),
-                _ => Err(SandboxError::Gone),
-            },
-            Err(error) if error.is_missing() => Err(SandboxError::Gone),
+    ///
+    /// Errors: [`SandboxError::Gone`].
+    pub(super) fn alive(&self) -> Result<(), SandboxError> {
+        match self.connection.wait(self.connection.runs(self.container)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SandboxError::Gone),
             Err(error) => Err(system("look for the box", error.into_io())),
         }
     }
