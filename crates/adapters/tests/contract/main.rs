@@ -35,6 +35,10 @@ const CLAUSES: [&[Clause]; 8] = [
 
 /// Asks one engine for every clause, and names all that it does not keep.
 fn check(kind: Kind) {
+    // Clauses look at the host's processes, and two daemons at once would make both slow.
+    let turn = std::env::temp_dir().join("gantry-contract.lock");
+    let turn = std::fs::File::create(turn).expect("a file");
+    turn.lock().expect("its turn");
     let Some(subject) = Subject::start(kind) else {
         return;
     };

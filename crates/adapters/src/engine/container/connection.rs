@@ -49,6 +49,11 @@ impl CallError {
         self.status() == Some(404)
     }
 
+    /// Says whether the answer holds a container in podman's state `stopped`, which the client does not know.
+    pub(super) fn is_stopped_state(&self) -> bool {
+        matches!(&*self.source, Error::JsonDataError { message, .. } if message.contains("variant `stopped`"))
+    }
+
     /// Returns the whole chain of causes in one line.
     pub(super) fn text(&self) -> String {
         let mut text = self.to_string();
@@ -182,7 +187,7 @@ impl Connection {
             Ok(found) => Ok(found.state.and_then(|state| state.running) == Some(true)),
             Err(error) if error.is_missing() => Ok(false),
             // A state of podman's that docker does not have.
-            Err(error) if error.text().contains("unknown variant `stopped`") => Ok(false),
+            Err(error) if error.is_stopped_state() => Ok(false),
             Err(error) => Err(error),
         }
     }

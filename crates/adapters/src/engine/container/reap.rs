@@ -6,7 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
 };
@@ -17,6 +19,11 @@ use super::made::Made;
 use super::owner::{Owner, OwnerState};
 use super::workspace::Folder;
 use crate::engine::ReapError;
+
+/// How often a list is asked for again that holds a podman container between its end and its removal.
+const STOPPED_LOOKS: u32 = 40;
+/// The time between two such lists.
+const STOPPED_LOOK_WAIT: Duration = Duration::from_millis(50);
 
 /// Where leftovers are looked for.
 pub(super) struct Leftovers<'a> {
@@ -63,13 +70,7 @@ impl Leftovers<'_> {
     fn labelled(&self) -> Result<Boxes, CallError> {
         let docker = self.connection.docker();
         let filters = HashMap::from([("label", vec![LABEL_OWNER])]);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&filters)
-            .build();
-        let containers = self
-            .connection
-            .call("list boxes", docker.list_containers(Some(options)))?;
+        let containers = self.containers()?;
         let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
         let networks = self
             .connection
@@ -102,6 +103,32 @@ impl Leftovers<'_> {
             }
         }
         Ok(boxes)
+    }
+
+    /// Lists every container of any owner.
+    fn containers(&self) -> Result<Vec<ContainerSummary>, CallError> {
+        let list = |filters: HashMap<&str, Vec<&str>>| {
+            let options = ListContainersOptionsBuilder::default()
+                .all(true)
+                .filters(&filters)
+                .build();
+            self.connection.call(
+                "list boxes",
+                self.connection.docker().list_containers(Some(options)),
+            )
+        };
+        for _ in 0..STOPPED_LOOKS {
+            match list(HashMap::from([("label", vec![LABEL_OWNER])])) {
+                Err(error) if error.is_stopped_state() => {
+                    self.connection
+                        .wait(async { tokio::time::sleep(STOPPED_LOOK_WAIT).await });
+                }
+                other => return other,
+            }
+        }
+        // One that stays so is left to podman; it must not keep the others.
+        let states = vec!["created", "running", "paused", "exited"];
+        list(HashMap::from([("label", vec![LABEL_OWNER]), ("status", states)]))
     }
 
     /// Returns the box that something with these labels goes with, if it is left behind.
