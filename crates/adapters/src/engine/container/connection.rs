@@ -46,7 +46,13 @@ impl CallError {
 
     /// Says whether the thing asked for is not there.
     pub(super) fn is_missing(&self) -> bool {
-        self.status() == Some(404)
+        // Podman also says it with another status, if the container goes while it looks.
+        match &*self.source {
+            Error::DockerResponseServerError { status_code, message } => {
+                *status_code == 404 || message.contains("no such container")
+            }
+            _ => false,
+        }
     }
 
     /// Says whether the answer holds a container in podman's state `stopped`, which the client does not know.
