@@ -1,6 +1,8 @@
 //! Box engines. Owns nothing itself: it declares the interface, the real engine and the scripted one.
 
 mod check;
+/// Containers of a daemon: docker and podman.
+pub mod container;
 mod control;
 mod evidence;
 mod fake;
@@ -11,6 +13,7 @@ mod receipt;
 mod sandbox;
 
 pub use check::{CheckHooks, CheckReport, CheckSpec, NoHooks, SandboxEnding, run_check, run_check_in};
+pub use container::{ContainerEngine, ContainerSettings};
 pub use control::SandboxControl;
 pub use evidence::choose_evidence;
 pub use fake::FakeEngine;

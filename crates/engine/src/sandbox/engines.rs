@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gantry_adapters::engine::{Image, NativeEngine, SandboxEngine};
+use gantry_adapters::engine::{ContainerEngine, ContainerSettings, Image, NativeEngine, SandboxEngine};
 
 use crate::profile::{EngineName, FACTORY_FILE, FactoryFile};
 
@@ -57,6 +57,14 @@ impl Engines {
         })
     }
 
+    fn containers(&self, socket: &Option<PathBuf>, name: &str) -> ContainerSettings {
+        ContainerSettings {
+            scratch: self.data.join("containers").join(name),
+            socket: socket.clone(),
+            probe_image: None,
+        }
+    }
+
     /// Makes the engine of this name.
     ///
     /// Errors: a sentence that says what is missing and the mend.
@@ -66,9 +74,12 @@ impl Engines {
                 let engine = NativeEngine::new("/proc/self/exe".into(), self.boxes.clone());
                 Ok(Arc::new(engine.hiding(self.data.clone())))
             }
-            EngineName::Docker | EngineName::Podman => {
-                Err(format!("the {} engine is not built in", name.as_str()))
-            }
+            EngineName::Docker => Ok(Arc::new(ContainerEngine::docker(
+                self.containers(&self.file.docker_socket, "docker"),
+            ))),
+            EngineName::Podman => Ok(Arc::new(ContainerEngine::podman(
+                self.containers(&self.file.podman_socket, "podman"),
+            ))),
         }
     }
 }
