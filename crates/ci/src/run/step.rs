@@ -32,6 +32,8 @@ use super::uses::run_action;
 pub(super) struct StepAt<'a> {
     /// Its place in the frame, from 0; those of a `parallel` block continue behind all others.
     pub(super) index: usize,
+    /// Its number in the job; that of the step around it in an action.
+    pub(super) number: usize,
     /// `github.action`.
     pub(super) action: String,
     pub(super) folder: &'a StepFolder,
@@ -135,7 +137,7 @@ enum Prepared {
 /// Runs a step; what follows from its end is for [`conclude`].
 pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> StepDone {
     let watch = Stopwatch::start();
-    let number = if frame.depth == 0 { leg.start_step() } else { frame.number };
+    let number = at.number;
     let mut done = StepDone {
         number,
         id: step.id.as_ref().map_or_else(String::new, |id| id.value.clone()),

@@ -33,10 +33,13 @@ pub(super) fn run_list(leg: &Leg<'_>, frame: &Frame<'_>, steps: &[Step], folder:
     let slots = Slots::new(BACKGROUND_STEPS_MAX);
     thread::scope(|scope| {
         let mut running: Vec<Background<'_>> = Vec::new();
+        // Numbered here, so that the numbers do not hang on which thread is faster.
+        let number = || if frame.depth == 0 { leg.start_step() } else { frame.number };
         let start = |step, index, action: String| {
+            let at = (index, number(), action);
             let (own, attached) = cancel.child();
             let (own_too, slots) = (own.clone(), slots.clone());
-            let handle = scope.spawn(move || run_beside(leg, frame, step, (index, action), (&own_too, &slots)));
+            let handle = scope.spawn(move || run_beside(leg, frame, step, at, (&own_too, &slots)));
             let id = id_of(step);
             Background { id, cancel: own, _attached: attached, handle }
         };
@@ -46,7 +49,7 @@ pub(super) fn run_list(leg: &Leg<'_>, frame: &Frame<'_>, steps: &[Step], folder:
                 running.push(start(step, index, action));
                 continue;
             }
-            let at = StepAt { index, action, folder, cancel };
+            let at = StepAt { index, number: number(), action, folder, cancel };
             let done = run_step(leg, frame, step, &at);
             if done.is_skipped() {
                 conclude(leg, frame, done);
@@ -103,7 +106,7 @@ fn run_beside(
     leg: &Leg<'_>,
     frame: &Frame<'_>,
     step: &Step,
-    (index, action): (usize, String),
+    (index, number, action): (usize, usize, String),
     (cancel, slots): (&Cancel, &Slots),
 ) -> StepDone {
     let slot = slots.take(cancel);
@@ -118,7 +121,7 @@ fn run_beside(
             StepFolder::new(usize::MAX)
         }
     };
-    let at = StepAt { index, action, folder: &folder, cancel };
+    let at = StepAt { index, number, action, folder: &folder, cancel };
     let done = run_step(leg, frame, step, &at);
     drop(slot);
     done

@@ -79,6 +79,11 @@ impl SandboxEngine for HostEngine {
                 fs::create_dir_all(at.parent().unwrap()).unwrap();
                 fs::write(at, text).unwrap();
             }
+            for words in [&["init", "-q"][..], &["add", "."], &["commit", "-q", "--allow-empty", "-m", "all"]] {
+                let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+                let ended = process::command("git").args(identity).args(words).current_dir(&workspace).status();
+                assert!(ended.unwrap().success());
+            }
         }
         Ok(Box::new(made))
     }
@@ -211,7 +216,9 @@ impl Sandbox for HostBox {
         let at = self.outside(at);
         let failed = |source| SandboxError::System { doing: format!("write {}", at.display()), source };
         fs::create_dir_all(at.parent().unwrap()).map_err(failed)?;
-        fs::write(&at, bytes).map_err(failed)?;
+        // Scripts name the box's own paths.
+        let text = std::str::from_utf8(bytes).map(|text| self.outside_text(text).into_bytes());
+        fs::write(&at, text.unwrap_or_else(|_| bytes.to_vec())).map_err(failed)?;
         fs::set_permissions(&at, fs::Permissions::from_mode(mode)).map_err(failed)
     }
 
