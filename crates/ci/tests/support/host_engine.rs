@@ -24,8 +24,6 @@ const INSIDE: &str = "/home/runner";
 /// Makes boxes and remembers what was asked for.
 #[derive(Default)]
 pub struct HostEngine {
-    /// Files of the commit, for boxes that want it.
-    pub files: Vec<(String, String)>,
     /// Says what is wrong instead of opening.
     pub refuses: Option<OpenError>,
     /// What boxes were asked for.
@@ -34,6 +32,14 @@ pub struct HostEngine {
     pub commands: Arc<Mutex<Vec<ExecSpec>>>,
     /// How many boxes live, and how many lived at once at most.
     pub living: Arc<Mutex<(usize, usize)>>,
+}
+
+/// Runs git in a folder and returns what it says.
+pub fn git(folder: &Path, words: &[&str]) -> String {
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    let ended = process::command("git").args(identity).args(words).current_dir(folder).output().unwrap();
+    assert!(ended.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8_lossy(&ended.stdout).trim().to_owned()
 }
 
 struct HostBox {
@@ -73,17 +79,8 @@ impl SandboxEngine for HostEngine {
         };
         let workspace = made.outside(&spec.workspace_at);
         fs::create_dir_all(&workspace).unwrap();
-        if matches!(spec.workspace, Workspace::Commit { .. }) {
-            for (path, text) in &self.files {
-                let at = workspace.join(path);
-                fs::create_dir_all(at.parent().unwrap()).unwrap();
-                fs::write(at, text).unwrap();
-            }
-            for words in [&["init", "-q"][..], &["add", "."], &["commit", "-q", "--allow-empty", "-m", "all"]] {
-                let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
-                let ended = process::command("git").args(identity).args(words).current_dir(&workspace).status();
-                assert!(ended.unwrap().success());
-            }
+        if let Workspace::Commit { repository, .. } = &spec.workspace {
+            git(&workspace, &["clone", "-q", &repository.display().to_string(), "."]);
         }
         Ok(Box::new(made))
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use gantry_ci::run::{JobReport, RunReport, WorkflowOutcome};
 use gantry_core::queue::build::Ending;
 
+use super::host_engine::git;
 use super::world::{Mirrored, World};
 
 /// Returns the folder of the workflows.
@@ -61,7 +62,16 @@ impl Proof {
         };
         world.secrets = self.said("secret").map(pair).collect();
         world.inputs = self.said("input").map(pair).collect();
-        read_files(&folder().join("repository"), &mut |path, text| world.engine.files.push((path, text)));
+        let origin = world.folder.path().join("origin");
+        read_files(&folder().join("repository"), &mut |path, text| {
+            let at = origin.join(path);
+            fs::create_dir_all(at.parent().expect("it is in the folder")).expect("there is room");
+            fs::write(at, text).expect("there is room");
+        });
+        git(&origin, &["init", "-q"]);
+        git(&origin, &["add", "."]);
+        git(&origin, &["commit", "-q", "-m", "all"]);
+        world.event.commit = git(&origin, &["rev-parse", "HEAD"]).parse().expect("it is a commit");
         world.mirrored = mirrored();
         let event = self.said("event").next().unwrap_or("push").to_owned();
         match event.as_str() {

@@ -105,7 +105,7 @@ impl World {
             owner: "octo".into(),
             name: "repo".into(),
             default_branch: "main".into(),
-            git_dir: self.folder.path().to_owned(),
+            git_dir: self.folder.path().join("origin"),
         };
         let artifacts = ArtifactStore::open(&self.folder.path().join("artifacts")).expect("it opens");
         let caches = CacheStore::open(&self.folder.path().join("caches")).expect("it opens");
