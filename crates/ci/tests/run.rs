@@ -33,9 +33,19 @@ fn every_workflow_of_the_table_ends_as_the_file_beside_it_says() {
         let beside = proof::folder().join(format!("{}.expected", proof.name));
         let expected = std::fs::read_to_string(&beside).unwrap_or_default();
         if shown != expected {
-            let logs = report.workflows.iter().flat_map(|workflow| &workflow.jobs).filter(|job| job.log.is_some());
-            let logs: Vec<String> = logs.map(|job| format!("--- log of {}\n{}", job.name, log_of(job))).collect();
-            wrong.push(format!("=== {}\n{shown}=== expected\n{expected}{}", proof.name, logs.concat()));
+            let logs = report
+                .workflows
+                .iter()
+                .flat_map(|workflow| &workflow.jobs)
+                .filter(|job| job.log.is_some());
+            let logs: Vec<String> = logs
+                .map(|job| format!("--- log of {}\n{}", job.name, log_of(job)))
+                .collect();
+            wrong.push(format!(
+                "=== {}\n{shown}=== expected\n{expected}{}",
+                proof.name,
+                logs.concat()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -54,7 +64,10 @@ fn the_table_of_features_names_a_workflow_for_each_row_and_is_the_one_in_the_doc
     }
     let table = render_table(proof_of);
     let docs = std::fs::read_to_string(proof::folder().join("../../docs/workflows.md")).expect("it is there");
-    assert!(docs.contains(&table), "docs/workflows.md does not hold this table:\n{table}");
+    assert!(
+        docs.contains(&table),
+        "docs/workflows.md does not hold this table:\n{table}"
+    );
 }
 
 /// A `proves` line lists names by commas; some names have commas in them.
@@ -66,8 +79,14 @@ fn names(said: &str, feature: &str) -> bool {
 fn a_box_that_cannot_be_opened_or_asks_too_much_blames_nobody() {
     let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: exit 1\n";
     let cases = [
-        (OpenError::Trouble(Trouble::OutOfDisk, "full".into()), Ending::Trouble(Trouble::OutOfDisk)),
-        (OpenError::Unsupported("no network".into()), Ending::Trouble(Trouble::CouldNotStart)),
+        (
+            OpenError::Trouble(Trouble::OutOfDisk, "full".into()),
+            Ending::Trouble(Trouble::OutOfDisk),
+        ),
+        (
+            OpenError::Unsupported("no network".into()),
+            Ending::Trouble(Trouble::CouldNotStart),
+        ),
         (OpenError::Refused("no such path".into()), Ending::Failed),
     ];
     for (error, ending) in cases {
@@ -108,7 +127,12 @@ fn a_cancel_ends_the_step_that_runs_and_lets_those_clean_up_that_want_to() {
     let ended = job(&report, "a");
     assert_eq!(ended.conclusion, Conclusion::Cancelled);
     let steps: Vec<_> = ended.steps.iter().map(|step| step.outcome).collect();
-    assert_eq!(steps, [Conclusion::Cancelled, Conclusion::Skipped, Conclusion::Success], "{}", log_of(ended));
+    assert_eq!(
+        steps,
+        [Conclusion::Cancelled, Conclusion::Skipped, Conclusion::Success],
+        "{}",
+        log_of(ended)
+    );
     assert!(log_of(ended).contains("cleaned\n"));
     assert_ne!(job(&report, "b").conclusion, Conclusion::Success);
     assert_eq!(world.engine.opened.lock().unwrap().len(), 1);
@@ -116,7 +140,10 @@ fn a_cancel_ends_the_step_that_runs_and_lets_those_clean_up_that_want_to() {
 
 #[test]
 fn no_more_boxes_live_at_once_than_there_are_slots_and_a_step_is_one_command() {
-    let world = World { slots: 2, ..World::default() };
+    let world = World {
+        slots: 2,
+        ..World::default()
+    };
     let text = "on: push\njobs:\n  a:\n    strategy:\n      matrix:\n        n: [1, 2, 3, 4, 5, 6]\n    runs-on: ubuntu-latest\n    steps:\n      - run: exit 0\n      - run: exit 0\n";
     assert_eq!(world.run_one(text).ending(), Ending::Passed);
     assert!(world.engine.living.lock().unwrap().1 <= 2);
@@ -126,7 +153,10 @@ fn no_more_boxes_live_at_once_than_there_are_slots_and_a_step_is_one_command() {
 
 #[test]
 fn no_secret_is_in_anything_a_run_leaves_or_tells() {
-    let proof = Proof::all().into_iter().find(|proof| proof.name == "commands").expect("it is there");
+    let proof = Proof::all()
+        .into_iter()
+        .find(|proof| proof.name == "commands")
+        .expect("it is there");
     let (world, report) = proof.run();
     let mut texts = vec![format!("{report:?}"), world.told.lock().unwrap().join("\n")];
     let mut folders = vec![world.folder.path().to_owned()];
@@ -142,7 +172,10 @@ fn no_secret_is_in_anything_a_run_leaves_or_tells() {
     }
     assert!(texts.len() > 4, "logs and a summary are among them");
     for text in &texts {
-        assert!(!text.contains("hunter2") && !text.contains("swordfish99"), "{text}");
+        assert!(
+            !text.contains("hunter2") && !text.contains("swordfish99"),
+            "{text}"
+        );
     }
     assert!(texts.iter().any(|text| text.contains("*** and ***")));
 }
@@ -151,13 +184,19 @@ fn no_secret_is_in_anything_a_run_leaves_or_tells() {
 fn a_newer_run_of_a_group_cancels_the_one_in_progress() {
     let text = "on: push\nconcurrency: {group: g, cancel-in-progress: true}\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: SCRIPT\n";
     let first = World::default();
-    let second = World { groups: first.groups.clone(), ..World::default() };
+    let second = World {
+        groups: first.groups.clone(),
+        ..World::default()
+    };
     std::thread::scope(|scope| {
         let running = scope.spawn(|| first.run_one(&text.replace("SCRIPT", "sleep 600")).ending());
         while first.engine.commands.lock().unwrap().is_empty() {
             std::thread::yield_now();
         }
-        assert_eq!(second.run_one(&text.replace("SCRIPT", "exit 0")).ending(), Ending::Passed);
+        assert_eq!(
+            second.run_one(&text.replace("SCRIPT", "exit 0")).ending(),
+            Ending::Passed
+        );
         assert_eq!(running.join().expect("it ends"), Ending::Cancelled);
     });
 }

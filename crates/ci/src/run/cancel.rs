@@ -68,7 +68,10 @@ impl Cancel {
         } else {
             state.told.insert(key, Box::new(tell));
         }
-        Attached { cancel: self.clone(), key }
+        Attached {
+            cancel: self.clone(),
+            key,
+        }
     }
 
     /// Makes a mark that is set with this one, and may be set alone.

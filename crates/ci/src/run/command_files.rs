@@ -8,7 +8,8 @@ use std::path::Path;
 use gantry_adapters::engine::{FileVisitor, Found, FoundKind, Sandbox, SandboxError};
 use gantry_core::limits::COMMAND_FILE_BYTES_MAX;
 use gantry_workflow::command::{
-    FileCommandError, SUMMARY_BYTES_MAX, SummaryUse, decode_command_file, parse_env_file, parse_path_file, summary_use,
+    FileCommandError, SUMMARY_BYTES_MAX, SummaryUse, decode_command_file, parse_env_file, parse_path_file,
+    summary_use,
 };
 
 use super::layout::{COMMAND_FILES, StepFolder};
@@ -69,7 +70,8 @@ fn too_large(name: &str, variable: &str, bytes: u64, effects: &mut Effects, writ
         }
         return;
     }
-    let message = format!("${variable} has {bytes} bytes, more than the {COMMAND_FILE_BYTES_MAX} that are read");
+    let message =
+        format!("${variable} has {bytes} bytes, more than the {COMMAND_FILE_BYTES_MAX} that are read");
     written.said.push(message.clone());
     effects.failure.get_or_insert(message);
 }
@@ -90,7 +92,9 @@ fn take_file(name: &str, variable: &str, bytes: Vec<u8>, effects: &mut Effects, 
             let first = format!("Unable to process file command '{name}' successfully.");
             written.said.push(first.clone());
             written.said.push(problem.to_string());
-            effects.failure.get_or_insert(format!("{first} {problem} (${variable})"));
+            effects
+                .failure
+                .get_or_insert(format!("{first} {problem} (${variable})"));
             before
         }
     };
@@ -99,7 +103,9 @@ fn take_file(name: &str, variable: &str, bytes: Vec<u8>, effects: &mut Effects, 
         "state" => &mut effects.saved,
         _ => &mut effects.outputs,
     };
-    pairs.into_iter().for_each(|(name, value)| set_pair(target, name, value));
+    pairs
+        .into_iter()
+        .for_each(|(name, value)| set_pair(target, name, value));
 }
 
 enum File {
@@ -119,11 +125,17 @@ impl FileVisitor for FilesFound {
     }
 
     fn visit(&mut self, found: &Found, content: &mut dyn Read) -> io::Result<()> {
-        let known = COMMAND_FILES.iter().find(|(name, _, _)| found.path == Path::new(name));
+        let known = COMMAND_FILES
+            .iter()
+            .find(|(name, _, _)| found.path == Path::new(name));
         let (Some((name, _, _)), FoundKind::File { bytes }) = (known, &found.kind) else {
             return Ok(());
         };
-        let bytes_max = if *name == "step_summary" { SUMMARY_BYTES_MAX } else { COMMAND_FILE_BYTES_MAX };
+        let bytes_max = if *name == "step_summary" {
+            SUMMARY_BYTES_MAX
+        } else {
+            COMMAND_FILE_BYTES_MAX
+        };
         let file = if *bytes == 0 {
             File::Empty
         } else if *bytes > bytes_max {

@@ -22,7 +22,10 @@ pub(super) fn run_composite(
     inputs: &[(String, String)],
 ) -> Ran {
     if call.frame.depth >= ACTION_DEPTH_MAX {
-        return failed(call, format!("Composite action depth exceeded max depth {ACTION_DEPTH_MAX}"));
+        return failed(
+            call,
+            format!("Composite action depth exceeded max depth {ACTION_DEPTH_MAX}"),
+        );
     }
     let inside = FrameAction {
         path: action.path.clone(),
@@ -31,13 +34,26 @@ pub(super) fn run_composite(
         file: action.file.path.clone(),
     };
     let own_env = own_env(call);
-    let frame = call.frame.inside(&inside, object_of(inputs), own_env, (call.number, call.key()));
+    let frame = call
+        .frame
+        .inside(&inside, object_of(inputs), own_env, (call.number, call.key()));
     run_list(call.leg, &frame, steps, call.folder, call.cancel);
-    let mut ran = Ran { fault: frame.take_fault(), ..Ran::default() };
+    let mut ran = Ran {
+        fault: frame.take_fault(),
+        ..Ran::default()
+    };
     let env = super::stage::context_env(call.leg, &frame, &[]);
     let fields = call.fields();
-    let scope = StepScope { leg: call.leg, frame: &frame, env: &env, fields };
-    let evaluator = Evaluator { file: &inside.file, scope: &scope };
+    let scope = StepScope {
+        leg: call.leg,
+        frame: &frame,
+        env: &env,
+        fields,
+    };
+    let evaluator = Evaluator {
+        file: &inside.file,
+        scope: &scope,
+    };
     let mut effects = Effects::default();
     for output in &action.file.outputs {
         let Some(value) = &output.value else { continue };
@@ -57,5 +73,9 @@ pub(super) fn run_composite(
 /// What the step itself, or the actions around it, set on top of the job's variables.
 fn own_env(call: &StepCall<'_, '_>) -> Vec<(String, String)> {
     let of_job = super::stage::job_env(call.leg);
-    call.env.iter().filter(|pair| !of_job.contains(pair)).cloned().collect()
+    call.env
+        .iter()
+        .filter(|pair| !of_job.contains(pair))
+        .cloned()
+        .collect()
 }

@@ -62,14 +62,24 @@ impl ConcurrencyGroups {
             let mut state = self.state();
             let member = state.next;
             state.next += 1;
-            state.members.insert(member, Member { cancel: cancel.clone(), runs: false });
+            state.members.insert(
+                member,
+                Member {
+                    cancel: cancel.clone(),
+                    runs: false,
+                },
+            );
             let group = state.groups.remove(name).unwrap_or_default();
             let (group, actions) = enter_group(group, member, in_progress, queue);
             state.groups.insert(name.to_owned(), group);
             (member, state.follow(actions))
         };
         self.tell(told);
-        let turn = Turn { groups: self.clone(), name: name.to_owned(), member };
+        let turn = Turn {
+            groups: self.clone(),
+            name: name.to_owned(),
+            member,
+        };
         let groups = self.clone();
         let _attached = cancel.attach(move || {
             // The lock orders the wake-up behind the look at the mark, so that none is lost.
@@ -139,9 +149,15 @@ mod tests {
     #[test]
     fn one_runs_and_the_next_waits_until_it_leaves() {
         let groups = ConcurrencyGroups::default();
-        let first = groups.enter("g", false, Queue::Single, &Cancel::default()).expect("nobody runs");
+        let first = groups
+            .enter("g", false, Queue::Single, &Cancel::default())
+            .expect("nobody runs");
         thread::scope(|scope| {
-            let second = scope.spawn(|| groups.enter("g", false, Queue::Single, &Cancel::default()).is_some());
+            let second = scope.spawn(|| {
+                groups
+                    .enter("g", false, Queue::Single, &Cancel::default())
+                    .is_some()
+            });
             let other = groups.enter("h", false, Queue::Single, &Cancel::default());
             assert!(other.is_some(), "another group waits for nobody");
             drop(first);
@@ -154,13 +170,19 @@ mod tests {
     fn a_newcomer_cancels_who_runs_if_it_says_so_and_who_waits_anyway() {
         let groups = ConcurrencyGroups::default();
         let (running, waiting) = (Cancel::default(), Cancel::default());
-        let first = groups.enter("g", false, Queue::Single, &running).expect("nobody runs");
+        let first = groups
+            .enter("g", false, Queue::Single, &running)
+            .expect("nobody runs");
         thread::scope(|scope| {
             let second = scope.spawn(|| groups.enter("g", false, Queue::Single, &waiting).is_none());
             while groups.state().groups["g"].pending.is_empty() {
                 thread::yield_now();
             }
-            let third = scope.spawn(|| groups.enter("g", true, Queue::Single, &Cancel::default()).is_some());
+            let third = scope.spawn(|| {
+                groups
+                    .enter("g", true, Queue::Single, &Cancel::default())
+                    .is_some()
+            });
             assert!(second.join().expect("it ends"), "who waited gives way");
             while !running.is_cancelled() {
                 thread::yield_now();

@@ -1,7 +1,9 @@
 //! Values of a workflow's texts. Owns the turning of `${{ }}` into text, numbers and truth, with the place of what is
 //! wrong; must never know where a context's values come from.
 
-use gantry_workflow::expression::{Availability, Condition, FileHashRequest, Scope, ScopeError, Status, Template, Value};
+use gantry_workflow::expression::{
+    Availability, Condition, FileHashRequest, Scope, ScopeError, Status, Template, Value,
+};
 use gantry_workflow::graph::NeedsStatus;
 use gantry_workflow::model::{Diagnostic, OrExpression, Place, Spanned, Text, TextMap};
 
@@ -31,12 +33,19 @@ impl Evaluator<'_> {
     }
 
     /// As [`Self::value`].
-    pub(super) fn value_at(&self, text: &str, place: Place, at: &Availability<'_>) -> Result<Value, Diagnostic> {
+    pub(super) fn value_at(
+        &self,
+        text: &str,
+        place: Place,
+        at: &Availability<'_>,
+    ) -> Result<Value, Diagnostic> {
         if !text.contains("${{") {
             return Ok(Value::from(text));
         }
         let template = Template::parse(text, at).map_err(|error| self.fault(place, error))?;
-        template.evaluate(self.scope).map_err(|error| self.fault(place, error))
+        template
+            .evaluate(self.scope)
+            .map_err(|error| self.fault(place, error))
     }
 
     /// Returns the text a text becomes.
@@ -50,7 +59,11 @@ impl Evaluator<'_> {
     }
 
     /// As [`Self::text`], `None` if nothing is written or it becomes nothing.
-    pub(super) fn optional(&self, text: Option<&Text>, at: &Availability<'_>) -> Result<Option<String>, Diagnostic> {
+    pub(super) fn optional(
+        &self,
+        text: Option<&Text>,
+        at: &Availability<'_>,
+    ) -> Result<Option<String>, Diagnostic> {
         let text = text.map(|text| self.text(text, at)).transpose()?;
         Ok(text.filter(|text| !text.is_empty()))
     }
@@ -58,7 +71,11 @@ impl Evaluator<'_> {
     /// Returns the pairs of a mapping.
     ///
     /// Errors: as [`Self::value`]; an expression for the whole that makes no mapping.
-    pub(super) fn map(&self, map: &TextMap, at: &Availability<'_>) -> Result<Vec<(String, String)>, Diagnostic> {
+    pub(super) fn map(
+        &self,
+        map: &TextMap,
+        at: &Availability<'_>,
+    ) -> Result<Vec<(String, String)>, Diagnostic> {
         match map {
             TextMap::Pairs(pairs) => pairs
                 .iter()
@@ -78,7 +95,11 @@ impl Evaluator<'_> {
     /// Returns a number.
     ///
     /// Errors: as [`Self::value`]; a value that is no number.
-    pub(super) fn number(&self, number: &Spanned<OrExpression<f64>>, at: &Availability<'_>) -> Result<f64, Diagnostic> {
+    pub(super) fn number(
+        &self,
+        number: &Spanned<OrExpression<f64>>,
+        at: &Availability<'_>,
+    ) -> Result<f64, Diagnostic> {
         match &number.value {
             OrExpression::Literal(number) => Ok(*number),
             OrExpression::Expression(text) => {
@@ -120,7 +141,9 @@ impl Evaluator<'_> {
         let place = condition.map_or(Place::START, |text| text.place);
         let text = condition.map_or("", |text| text.value.as_str());
         let condition = Condition::parse(text, at).map_err(|error| self.fault(place, error))?;
-        condition.holds(self.scope).map_err(|error| self.fault(place, error))
+        condition
+            .holds(self.scope)
+            .map_err(|error| self.fault(place, error))
     }
 }
 
@@ -142,7 +165,10 @@ impl Contexts {
 
     /// Returns a context.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.values
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     /// Returns the same contexts with the standing of a job's needs.
@@ -202,7 +228,12 @@ impl Scope for Contexts {
 
 /// Makes an object of pairs.
 pub(super) fn object_of(pairs: &[(String, String)]) -> Value {
-    Value::Object(pairs.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))).collect())
+    Value::Object(
+        pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), Value::from(value.as_str())))
+            .collect(),
+    )
 }
 
 /// Turns JSON into a value, keeping the order of keys.
@@ -213,9 +244,12 @@ pub(super) fn value_of_json(json: &serde_json::Value) -> Value {
         serde_json::Value::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
         serde_json::Value::String(text) => Value::from(text.as_str()),
         serde_json::Value::Array(items) => Value::Array(items.iter().map(value_of_json).collect()),
-        serde_json::Value::Object(object) => {
-            Value::Object(object.iter().map(|(name, value)| (name.as_str(), value_of_json(value))).collect())
-        }
+        serde_json::Value::Object(object) => Value::Object(
+            object
+                .iter()
+                .map(|(name, value)| (name.as_str(), value_of_json(value)))
+                .collect(),
+        ),
     }
 }
 
@@ -225,15 +259,24 @@ pub(super) fn json_of_value(value: &Value) -> serde_json::Value {
         Value::Null => serde_json::Value::Null,
         Value::Bool(flag) => (*flag).into(),
         Value::Number(number) => {
-            #[expect(clippy::cast_possible_truncation, reason = "whole and within the range both types hold exactly")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "whole and within the range both types hold exactly"
+            )]
             let whole = *number as i64;
             #[expect(clippy::cast_precision_loss, reason = "compared with what it was made of")]
-            if whole as f64 == *number { whole.into() } else { (*number).into() }
+            if whole as f64 == *number {
+                whole.into()
+            } else {
+                (*number).into()
+            }
         }
         Value::String(text) => (**text).into(),
         Value::Array(array) => array.items().iter().map(json_of_value).collect(),
         Value::Object(object) => {
-            let pairs = object.entries().map(|(name, value)| (name.to_string(), json_of_value(value)));
+            let pairs = object
+                .entries()
+                .map(|(name, value)| (name.to_string(), json_of_value(value)));
             serde_json::Value::Object(pairs.collect())
         }
     }

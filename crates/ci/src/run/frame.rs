@@ -155,13 +155,17 @@ impl<'a> Frame<'a> {
         }
         match record.conclusion {
             Conclusion::Failure => state.standing = Standing::Failure,
-            Conclusion::Cancelled if state.standing == Standing::Success => state.standing = Standing::Cancelled,
+            Conclusion::Cancelled if state.standing == Standing::Success => {
+                state.standing = Standing::Cancelled
+            }
             Conclusion::Cancelled | Conclusion::Success | Conclusion::Skipped => {}
         }
         if record.id.is_empty() {
             return;
         }
-        state.steps.retain(|known| !known.id.eq_ignore_ascii_case(&record.id));
+        state
+            .steps
+            .retain(|known| !known.id.eq_ignore_ascii_case(&record.id));
         state.steps.push(record);
     }
 

@@ -60,7 +60,10 @@ impl GithubContext {
             ("sha", text(&sha)),
             ("repository", text(&full_name)),
             ("repository_owner", text(&repository.owner)),
-            ("repositoryUrl", text(&format!("git://github.com/{full_name}.git"))),
+            (
+                "repositoryUrl",
+                text(&format!("git://github.com/{full_name}.git")),
+            ),
             ("run_id", text(&request.identity.id.to_string())),
             ("run_number", text(&request.identity.number.to_string())),
             ("retention_days", text("90")),
@@ -79,7 +82,10 @@ impl GithubContext {
             ("ref_protected", Value::Bool(false)),
             ("ref_type", text(ref_type)),
             ("secret_source", text("Actions")),
-            ("workflow_ref", text(&format!("{full_name}/{caller}@{}", event.git_ref))),
+            (
+                "workflow_ref",
+                text(&format!("{full_name}/{caller}@{}", event.git_ref)),
+            ),
             ("workflow_sha", text(&sha)),
             ("workspace", text(&layout::workspace(&repository.name))),
             ("event_path", text(layout::EVENT_PATH)),
@@ -99,12 +105,20 @@ impl GithubContext {
     }
 
     fn get(&self, wanted: &str) -> Option<&Value> {
-        self.fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
+        self.fields
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, value)| value)
     }
 
     /// Returns the value outside of steps.
     pub(super) fn value(&self) -> Value {
-        Value::Object(self.fields.iter().map(|(name, value)| (*name, value.clone())).collect())
+        Value::Object(
+            self.fields
+                .iter()
+                .map(|(name, value)| (*name, value.clone()))
+                .collect(),
+        )
     }
 
     /// Returns the value for a step.
@@ -130,9 +144,30 @@ impl GithubContext {
     /// Returns the variables that GitHub sets for every step and that no step can change.
     pub(super) fn variables(&self, step: &StepFields<'_>) -> Vec<(String, String)> {
         let from_fields = [
-            "actor", "api_url", "base_ref", "event_name", "event_path", "graphql_url", "head_ref", "job", "ref",
-            "ref_name", "ref_protected", "ref_type", "repository", "repository_owner", "retention_days", "run_attempt",
-            "run_id", "run_number", "server_url", "sha", "triggering_actor", "workflow", "workflow_ref", "workflow_sha",
+            "actor",
+            "api_url",
+            "base_ref",
+            "event_name",
+            "event_path",
+            "graphql_url",
+            "head_ref",
+            "job",
+            "ref",
+            "ref_name",
+            "ref_protected",
+            "ref_type",
+            "repository",
+            "repository_owner",
+            "retention_days",
+            "run_attempt",
+            "run_id",
+            "run_number",
+            "server_url",
+            "sha",
+            "triggering_actor",
+            "workflow",
+            "workflow_ref",
+            "workflow_sha",
             "workspace",
         ];
         let mut pairs: Vec<(String, String)> = from_fields
@@ -191,7 +226,10 @@ pub(super) fn runner_variables(debug: bool) -> Vec<(String, String)> {
     if debug {
         pairs.push(("RUNNER_DEBUG", "1"));
     }
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Returns GitHub's word for the processor.

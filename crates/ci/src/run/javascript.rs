@@ -21,7 +21,10 @@ pub(super) fn run_javascript(
             key: call.key(),
             name: format!("Post {}", call.name),
             condition: runs.post_condition.clone(),
-            kind: PostKind::Command { words: node_words(action, post), inputs: inputs.to_vec() },
+            kind: PostKind::Command {
+                words: node_words(action, post),
+                inputs: inputs.to_vec(),
+            },
             env: call.env.clone(),
             action: call.action.to_owned(),
             home: PostHome {
@@ -36,7 +39,12 @@ pub(super) fn run_javascript(
 }
 
 /// Runs one stage of an action.
-pub(super) fn run_node(call: &StepCall<'_, '_>, action: &Action, script: &Text, inputs: &[(String, String)]) -> Ran {
+pub(super) fn run_node(
+    call: &StepCall<'_, '_>,
+    action: &Action,
+    script: &Text,
+    inputs: &[(String, String)],
+) -> Ran {
     let mut fields = call.fields();
     let path = action.path.display().to_string();
     fields.path = &path;
@@ -54,18 +62,29 @@ pub(super) fn run_node(call: &StepCall<'_, '_>, action: &Action, script: &Text, 
     if !saved.is_empty() {
         let mut state = call.leg.state();
         let kept = state.saved.entry(call.key()).or_default();
-        saved.into_iter().for_each(|(name, value)| set_pair(kept, name, value));
+        saved
+            .into_iter()
+            .for_each(|(name, value)| set_pair(kept, name, value));
     }
     ran
 }
 
 fn node_words(action: &Action, script: &Text) -> Vec<String> {
-    vec!["node".to_owned(), action.path.join(&script.value).display().to_string()]
+    vec![
+        "node".to_owned(),
+        action.path.join(&script.value).display().to_string(),
+    ]
 }
 
 fn stage_variables(call: &StepCall<'_, '_>, inputs: &[(String, String)]) -> Vec<(String, String)> {
     let mut pairs = input_variables(inputs);
-    let saved = call.leg.state().saved.get(&call.key()).cloned().unwrap_or_default();
+    let saved = call
+        .leg
+        .state()
+        .saved
+        .get(&call.key())
+        .cloned()
+        .unwrap_or_default();
     pairs.extend(state_variables(saved));
     pairs
 }
@@ -73,12 +92,17 @@ fn stage_variables(call: &StepCall<'_, '_>, inputs: &[(String, String)]) -> Vec<
 /// Returns the variables that hand inputs to an action.
 pub(super) fn input_variables(inputs: &[(String, String)]) -> Vec<(String, String)> {
     let name_of = |name: &str| format!("INPUT_{}", name.replace(' ', "_").to_uppercase());
-    inputs.iter().map(|(name, value)| (name_of(name), value.clone())).collect()
+    inputs
+        .iter()
+        .map(|(name, value)| (name_of(name), value.clone()))
+        .collect()
 }
 
 /// Returns the variables that hand an action what an earlier stage of it saved.
 pub(super) fn state_variables(saved: Vec<(String, String)>) -> impl Iterator<Item = (String, String)> {
-    saved.into_iter().map(|(name, value)| (format!("STATE_{name}"), value))
+    saved
+        .into_iter()
+        .map(|(name, value)| (format!("STATE_{name}"), value))
 }
 
 #[cfg(test)]
@@ -87,8 +111,14 @@ mod tests {
 
     #[test]
     fn inputs_are_variables_in_capitals_without_spaces() {
-        let inputs = [("fetch depth".to_owned(), "0".to_owned()), ("my-key".to_owned(), "x".to_owned())];
-        let names: Vec<String> = input_variables(&inputs).into_iter().map(|(name, _)| name).collect();
+        let inputs = [
+            ("fetch depth".to_owned(), "0".to_owned()),
+            ("my-key".to_owned(), "x".to_owned()),
+        ];
+        let names: Vec<String> = input_variables(&inputs)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["INPUT_FETCH_DEPTH", "INPUT_MY-KEY"]);
     }
 }

@@ -10,8 +10,8 @@ use gantry_workflow::expression::{Value, workflow};
 use gantry_workflow::graph::Expansion;
 use gantry_workflow::matrix::{EvaluationFault, LEGS_MAX, Leg as MatrixLeg, Matrix};
 use gantry_workflow::model::{
-    Container, Defaults, Diagnostic, Job, OrExpression, Place, RunsOn, Services, Spanned, Step, StepKind, StepsJob,
-    Strategy, UsesRef,
+    Container, Defaults, Diagnostic, Job, OrExpression, Place, RunsOn, Services, Spanned, Step, StepKind,
+    StepsJob, Strategy, UsesRef,
 };
 
 use super::evaluate::{Contexts, Evaluator, json_of_value, value_of_json};
@@ -37,17 +37,29 @@ pub(super) fn expand(job: &Job, evaluator: &Evaluator<'_>) -> Result<JobLegs, St
     let at = &workflow::JOB_STRATEGY;
     let (fail_fast, max_parallel, matrix) = match &job.strategy {
         None => (true, None, None),
-        Some(Strategy::Written { fail_fast, max_parallel, matrix }) => {
+        Some(Strategy::Written {
+            fail_fast,
+            max_parallel,
+            matrix,
+        }) => {
             let fail_fast = match fail_fast {
                 None => true,
                 Some(_) => evaluator.boolean(fail_fast.as_ref(), at).map_err(invalid)?,
             };
-            let max_parallel =
-                max_parallel.as_ref().map(|number| evaluator.number(number, at)).transpose().map_err(invalid)?;
+            let max_parallel = max_parallel
+                .as_ref()
+                .map(|number| evaluator.number(number, at))
+                .transpose()
+                .map_err(invalid)?;
             let evaluate = |text: &str, place: Place| {
-                evaluator.value_at(text, place, at).map(|value| json_of_value(&value))
+                evaluator
+                    .value_at(text, place, at)
+                    .map(|value| json_of_value(&value))
             };
-            let matrix = matrix.as_ref().map(|node| Matrix::from_node(node, evaluate)).transpose();
+            let matrix = matrix
+                .as_ref()
+                .map(|node| Matrix::from_node(node, evaluate))
+                .transpose();
             let matrix = matrix.map_err(|fault| match fault {
                 EvaluationFault::Expression(diagnostic) => invalid(diagnostic),
                 EvaluationFault::Matrix(fault) => fault.to_string(),
@@ -66,17 +78,31 @@ pub(super) fn expand(job: &Job, evaluator: &Evaluator<'_>) -> Result<JobLegs, St
                 Some(_) => return Err("the matrix must be a mapping".to_owned()),
             };
             let fail_fast = object.get("fail-fast").is_none_or(Value::truthy);
-            (fail_fast, object.get("max-parallel").map(Value::to_number), matrix)
+            (
+                fail_fast,
+                object.get("max-parallel").map(Value::to_number),
+                matrix,
+            )
         }
     };
     let legs = match matrix {
         None => vec![MatrixLeg::single()],
         Some(matrix) => matrix.expand().map_err(|fault| fault.to_string())?,
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held within 0 and the most legs")]
-    let max_parallel = max_parallel.map(|number| number.clamp(0.0, LEGS_MAX as f64) as usize).filter(|max| *max > 0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "held within 0 and the most legs"
+    )]
+    let max_parallel = max_parallel
+        .map(|number| number.clamp(0.0, LEGS_MAX as f64) as usize)
+        .filter(|max| *max > 0);
     Ok(JobLegs {
-        expansion: Expansion { legs: legs.len(), fail_fast, max_parallel },
+        expansion: Expansion {
+            legs: legs.len(),
+            fail_fast,
+            max_parallel,
+        },
         max_parallel: max_parallel.unwrap_or(legs.len()),
         legs,
     })
@@ -89,12 +115,19 @@ fn invalid(diagnostic: Diagnostic) -> String {
 /// Adds `matrix` and `strategy` of a leg.
 pub(super) fn leg_contexts(job: &Contexts, legs: &JobLegs, leg: usize) -> Contexts {
     let mut contexts = job.clone();
-    let values = legs.legs.get(leg).map(|leg| leg.values.as_slice()).unwrap_or_default();
+    let values = legs
+        .legs
+        .get(leg)
+        .map(|leg| leg.values.as_slice())
+        .unwrap_or_default();
     let matrix = match values {
         [] => Value::Null,
-        values => {
-            Value::Object(values.iter().map(|(name, value)| (name.as_str(), value_of_json(value))).collect())
-        }
+        values => Value::Object(
+            values
+                .iter()
+                .map(|(name, value)| (name.as_str(), value_of_json(value)))
+                .collect(),
+        ),
     };
     contexts.set("matrix", matrix);
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
@@ -111,10 +144,16 @@ pub(super) fn leg_contexts(job: &Contexts, legs: &JobLegs, leg: usize) -> Contex
 
 /// Returns the name that GitHub shows for a leg.
 pub(super) fn leg_name(job: &Job, leg: &MatrixLeg, evaluator: &Evaluator<'_>) -> Result<String, String> {
-    let Some(name) = &job.name else { return Ok(leg.display_name(&job.id.value)) };
+    let Some(name) = &job.name else {
+        return Ok(leg.display_name(&job.id.value));
+    };
     let name_shown = evaluator.text(name, &workflow::JOB_NAME).map_err(invalid)?;
     // A name without an expression is the same for every leg; GitHub tells them apart as it does without a name.
-    Ok(if name.value.contains("${{") { name_shown } else { leg.display_name(&name_shown) })
+    Ok(if name.value.contains("${{") {
+        name_shown
+    } else {
+        leg.display_name(&name_shown)
+    })
 }
 
 /// What a leg inherits from its workflow.
@@ -141,21 +180,34 @@ pub(super) fn order<'a>(
     (job, steps_job): (&'a Job, &'a StepsJob),
     (leg, contexts): (&MatrixLeg, Contexts),
 ) -> Result<LegOrder<'a>, String> {
-    let evaluator = Evaluator { file: around.file, scope: &contexts };
+    let evaluator = Evaluator {
+        file: around.file,
+        scope: &contexts,
+    };
     let name = leg_name(job, leg, &evaluator)?;
-    let own_env = evaluator.map(&steps_job.env, &workflow::JOB_ENV).map_err(invalid)?;
+    let own_env = evaluator
+        .map(&steps_job.env, &workflow::JOB_ENV)
+        .map_err(invalid)?;
     let mut env = around.env.to_vec();
-    own_env.into_iter().for_each(|(name, value)| super::leg::set_pair(&mut env, name, value));
+    own_env
+        .into_iter()
+        .for_each(|(name, value)| super::leg::set_pair(&mut env, name, value));
     let minutes = evaluated_number(&evaluator, steps_job.timeout_minutes.as_ref())?;
     let cancel_minutes = evaluated_number(&evaluator, steps_job.cancel_timeout_minutes.as_ref())?;
     let tolerated = evaluator
-        .boolean(steps_job.continue_on_error.as_ref(), &workflow::JOB_CONTINUE_ON_ERROR)
+        .boolean(
+            steps_job.continue_on_error.as_ref(),
+            &workflow::JOB_CONTINUE_ON_ERROR,
+        )
         .map_err(invalid)?;
     let defaults = step_defaults(&contexts, &env, around, &steps_job.defaults)?;
     let mut in_job = contexts.clone();
     in_job.set("env", super::evaluate::object_of(&env));
     in_job.set("runner", runner_context(request.identity.debug));
-    let evaluator = Evaluator { file: around.file, scope: &in_job };
+    let evaluator = Evaluator {
+        file: around.file,
+        scope: &in_job,
+    };
     let container = job_container(request, &evaluator, steps_job.container.as_ref())?;
     let (services, services_context) = services(request, &evaluator, &steps_job.services)?;
     let labels = labels(&evaluator, &steps_job.runs_on)?;
@@ -183,7 +235,9 @@ pub(super) fn order<'a>(
             env,
             defaults,
             timeout: minutes.and_then(minutes_of).unwrap_or(JOB_TIMEOUT),
-            cancel_grace: cancel_minutes.and_then(minutes_of).unwrap_or(request.cancel_grace),
+            cancel_grace: cancel_minutes
+                .and_then(minutes_of)
+                .unwrap_or(request.cancel_grace),
             workspace: layout::workspace(&request.repository.name),
             path: image_path(&image),
             container: Value::Object([("id", Value::from(""))].into_iter().collect()),
@@ -197,7 +251,10 @@ fn evaluated_number(
     evaluator: &Evaluator<'_>,
     number: Option<&Spanned<OrExpression<f64>>>,
 ) -> Result<Option<f64>, String> {
-    number.map(|number| evaluator.number(number, &workflow::JOB_TIMEOUT_MINUTES)).transpose().map_err(invalid)
+    number
+        .map(|number| evaluator.number(number, &workflow::JOB_TIMEOUT_MINUTES))
+        .transpose()
+        .map_err(invalid)
 }
 
 /// What a job's `defaults.run` does not say, the workflow's does.
@@ -209,7 +266,10 @@ fn step_defaults(
 ) -> Result<StepDefaults, String> {
     let mut contexts = contexts.clone();
     contexts.set("env", super::evaluate::object_of(env));
-    let evaluator = Evaluator { file: around.file, scope: &contexts };
+    let evaluator = Evaluator {
+        file: around.file,
+        scope: &contexts,
+    };
     let at = &workflow::JOB_DEFAULTS_RUN;
     let mut found = StepDefaults::default();
     for defaults in [own, around.defaults] {
@@ -224,7 +284,9 @@ fn step_defaults(
             found.shell = evaluator.optional(defaults.shell.as_ref(), at).map_err(invalid)?;
         }
         if found.working_directory.is_none() {
-            found.working_directory = evaluator.optional(defaults.working_directory.as_ref(), at).map_err(invalid)?;
+            found.working_directory = evaluator
+                .optional(defaults.working_directory.as_ref(), at)
+                .map_err(invalid)?;
         }
     }
     Ok(found)
@@ -234,7 +296,10 @@ fn step_defaults(
 fn labels(evaluator: &Evaluator<'_>, runs_on: &RunsOn) -> Result<Vec<String>, String> {
     let mut labels = Vec::new();
     for label in &runs_on.labels {
-        add_labels(&evaluator.value(label, &workflow::JOB_RUNS_ON).map_err(invalid)?, &mut labels);
+        add_labels(
+            &evaluator.value(label, &workflow::JOB_RUNS_ON).map_err(invalid)?,
+            &mut labels,
+        );
     }
     Ok(labels)
 }
@@ -258,17 +323,28 @@ fn job_container(
     evaluator: &Evaluator<'_>,
     container: Option<&Container>,
 ) -> Result<Option<ImageAndEnv>, String> {
-    let Some(container) = container else { return Ok(None) };
-    let Some(name) = image_name(evaluator, container)? else { return Ok(None) };
+    let Some(container) = container else {
+        return Ok(None);
+    };
+    let Some(name) = image_name(evaluator, container)? else {
+        return Ok(None);
+    };
     refuse(container, "the job's container", true)?;
-    let env = evaluator.map(&container.env, &workflow::JOB_CONTAINER_ENV).map_err(invalid)?;
+    let env = evaluator
+        .map(&container.env, &workflow::JOB_CONTAINER_ENV)
+        .map_err(invalid)?;
     Ok(Some((request.images.for_container(&name)?, env)))
 }
 
 fn image_name(evaluator: &Evaluator<'_>, container: &Container) -> Result<Option<String>, String> {
-    let value = evaluator.value(&container.image, &workflow::JOB_CONTAINER).map_err(invalid)?;
+    let value = evaluator
+        .value(&container.image, &workflow::JOB_CONTAINER)
+        .map_err(invalid)?;
     let name = match &value {
-        Value::Object(object) => object.get("image").map(|image| image.to_text().to_string()).unwrap_or_default(),
+        Value::Object(object) => object
+            .get("image")
+            .map(|image| image.to_text().to_string())
+            .unwrap_or_default(),
         other => other.to_text().to_string(),
     };
     let name = name.strip_prefix("docker://").unwrap_or(&name).to_owned();
@@ -279,13 +355,19 @@ fn image_name(evaluator: &Evaluator<'_>, container: &Container) -> Result<Option
 fn refuse(container: &Container, what: &str, refuses_options: bool) -> Result<(), String> {
     let line = container.place.line;
     if container.credentials.is_some() {
-        return Err(format!("line {line}: {what} has credentials, and images are not pulled here; import the image first"));
+        return Err(format!(
+            "line {line}: {what} has credentials, and images are not pulled here; import the image first"
+        ));
     }
     if !container.volumes.is_empty() {
-        return Err(format!("line {line}: {what} has volumes, which boxes here do not have; use the workspace"));
+        return Err(format!(
+            "line {line}: {what} has volumes, which boxes here do not have; use the workspace"
+        ));
     }
     if refuses_options && container.options.is_some() {
-        return Err(format!("line {line}: {what} has options, which are not understood here"));
+        return Err(format!(
+            "line {line}: {what} has options, which are not understood here"
+        ));
     }
     Ok(())
 }
@@ -299,27 +381,39 @@ fn services(
         Services::Written(pairs) => pairs,
         Services::Expression(text) => {
             let line = text.place.line;
-            return Err(format!("line {line}: services that an expression makes are not understood here"));
+            return Err(format!(
+                "line {line}: services that an expression makes are not understood here"
+            ));
         }
     };
     let mut specs = Vec::new();
     let mut shown = Vec::new();
     for (name, container) in pairs {
-        let Some(image) = image_name(evaluator, container)? else { continue };
+        let Some(image) = image_name(evaluator, container)? else {
+            continue;
+        };
         let what = format!("the service '{}'", name.value);
         refuse(container, &what, false)?;
         let at = &workflow::JOB_SERVICES;
-        let options = evaluator.optional(container.options.as_ref(), at).map_err(invalid)?;
+        let options = evaluator
+            .optional(container.options.as_ref(), at)
+            .map_err(invalid)?;
         let health = super::service::health(options.as_deref().unwrap_or(""))
             .map_err(|why| format!("line {}: {what}: {why}", container.place.line))?;
-        let command = evaluator.optional(container.command.as_ref(), at).map_err(invalid)?;
-        let entrypoint = evaluator.optional(container.entrypoint.as_ref(), at).map_err(invalid)?;
+        let command = evaluator
+            .optional(container.command.as_ref(), at)
+            .map_err(invalid)?;
+        let entrypoint = evaluator
+            .optional(container.entrypoint.as_ref(), at)
+            .map_err(invalid)?;
         let words = [entrypoint, command].into_iter().flatten();
         specs.push(ServiceSpec {
             name: name.value.clone(),
             image: request.images.for_container(&image)?,
             command: words.flat_map(|line| super::shell::split_words(&line)).collect(),
-            env: evaluator.map(&container.env, &workflow::JOB_SERVICE_ENV).map_err(invalid)?,
+            env: evaluator
+                .map(&container.env, &workflow::JOB_SERVICE_ENV)
+                .map_err(invalid)?,
             health: health.command,
             ready_within: health.ready_within.unwrap_or(SERVICE_READY_WITHIN),
         });
@@ -333,7 +427,11 @@ fn services(
 /// Returns the `PATH` of a box on an image.
 fn image_path(image: &Image) -> String {
     let own = match image {
-        Image::Layers { env, .. } => env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()),
+        Image::Layers { env, .. } => env
+            .iter()
+            .rev()
+            .find(|(name, _)| name == "PATH")
+            .map(|(_, value)| value.clone()),
         Image::Host | Image::Named(_) => None,
     };
     own.unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())

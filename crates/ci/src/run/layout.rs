@@ -40,12 +40,17 @@ pub(super) struct StepFolder {
 impl StepFolder {
     /// Names the folder of a place: 0 for steps that run one after the other, others for background steps.
     pub(super) fn new(place: usize) -> Self {
-        Self { path: format!("{TEMP}/_runner_file_commands/{place}") }
+        Self {
+            path: format!("{TEMP}/_runner_file_commands/{place}"),
+        }
     }
 
     /// Returns where a step's script goes, but for what its name ends with.
     pub(super) fn script(&self, step: &str) -> String {
-        format!("{}-{step}", self.path.replace("_runner_file_commands/", "script-"))
+        format!(
+            "{}-{step}",
+            self.path.replace("_runner_file_commands/", "script-")
+        )
     }
 
     /// Returns the path of one of [`COMMAND_FILES`].

@@ -220,7 +220,9 @@ impl Leg<'_> {
     pub(super) fn has_bash(&self) -> bool {
         *self.has_bash.get_or_init(|| {
             let places = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"];
-            places.iter().any(|at| self.sandbox.visit_files(Path::new(at), &mut NothingRead).is_ok())
+            places
+                .iter()
+                .any(|at| self.sandbox.visit_files(Path::new(at), &mut NothingRead).is_ok())
         })
     }
 
@@ -250,7 +252,11 @@ impl Leg<'_> {
             };
             StepFault::Trouble(kind, format!("the log cannot be written: {error}"))
         })?;
-        self.tell(RunEvent::Lines { job: &self.plan.name, number, bytes });
+        self.tell(RunEvent::Lines {
+            job: &self.plan.name,
+            number,
+            bytes,
+        });
         Ok(())
     }
 

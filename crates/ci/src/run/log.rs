@@ -39,7 +39,10 @@ impl LegLog {
     ///
     /// Errors: what the system said.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        self.file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(bytes)
     }
 
     /// Ends the log.
@@ -84,6 +87,9 @@ mod tests {
             assert!(tail.0.len() <= 2 * EVIDENCE_BYTES_MAX);
         }
         tail.push(b"\nerror: this is why\n");
-        assert_eq!(tail.evidence().last().map(String::as_str), Some("error: this is why"));
+        assert_eq!(
+            tail.evidence().last().map(String::as_str),
+            Some("error: this is why")
+        );
     }
 }

@@ -9,8 +9,14 @@ use super::request::{ActionPart, Library};
 use crate::mirror::{ActionRef, Mirror};
 
 impl Library for Mirror {
-    fn repository(&self, owner: &str, name: &str, reference: &str) -> Result<Option<Vec<ActionPart>>, String> {
-        let action = ActionRef::parse(&format!("{owner}/{name}@{reference}")).map_err(|error| error.to_string())?;
+    fn repository(
+        &self,
+        owner: &str,
+        name: &str,
+        reference: &str,
+    ) -> Result<Option<Vec<ActionPart>>, String> {
+        let action =
+            ActionRef::parse(&format!("{owner}/{name}@{reference}")).map_err(|error| error.to_string())?;
         let found = self.find(&action).map_err(|error| error.to_string())?;
         let Some((root, _)) = found else { return Ok(None) };
         let failed = |error: io::Error| format!("the mirrored {action} cannot be read: {error}");
@@ -33,7 +39,10 @@ fn read_folder(root: &Path, folder: &Path, parts: &mut Vec<ActionPart>) -> io::R
         let real = fs::canonicalize(&path)?;
         let meta = fs::metadata(&real)?;
         if !real.starts_with(root) || !meta.is_file() {
-            let message = format!("the link {} does not lead to a file of the repository", path.display());
+            let message = format!(
+                "the link {} does not lead to a file of the repository",
+                path.display()
+            );
             return Err(io::Error::other(message));
         }
         let inside = path.strip_prefix(root).expect("the walk began at the root");

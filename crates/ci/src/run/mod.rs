@@ -39,6 +39,7 @@ pub use event::RunEvent;
 pub use preflight::check_workflow;
 pub use report::{JobReport, RunReport, StepReport, WorkflowOutcome, WorkflowReport};
 pub use request::{
-    ActionPart, Containers, EventInput, Images, Library, NoLibrary, RepositoryInput, RunIdentity, RunRequest, Stores,
+    ActionPart, Containers, EventInput, Images, Library, NoLibrary, RepositoryInput, RunIdentity, RunRequest,
+    Stores,
 };
 pub use workflows::{RunError, run_workflows};

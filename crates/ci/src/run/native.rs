@@ -20,7 +20,8 @@ use super::report::StepFault;
 use super::stage::{Ran, box_trouble, process_env};
 use super::step::StepCall;
 use crate::action::{
-    ActionCall, ActionError, ActionOutcome, Inputs, LogLevel, NativeAction, PostStep, PostWhen, RunStores, run_action,
+    ActionCall, ActionError, ActionOutcome, Inputs, LogLevel, NativeAction, PostStep, PostWhen, RunStores,
+    run_action,
 };
 use crate::files::ShellError;
 use crate::mask::MaskStream;
@@ -38,7 +39,14 @@ pub(super) fn run_native(
         super::uses::warn(call, message);
     }
     let env = process_env(call.leg, &call.env, &call.fields(), Vec::new());
-    let use_ = NativeUse { leg: call.leg, number: call.number, version, inputs: inputs.clone(), env, cancel: call.cancel };
+    let use_ = NativeUse {
+        leg: call.leg,
+        number: call.number,
+        version,
+        inputs: inputs.clone(),
+        env,
+        cancel: call.cancel,
+    };
     match use_.act(|given| run_action(action, given)) {
         Ok(outcome) => take_outcome(call, (action, version, inputs), outcome),
         Err(fault) => told(call.leg, call.number, fault),
@@ -55,7 +63,14 @@ pub(super) fn run_native_post(
 ) -> Ran {
     let env = process_env(leg, &post.env, fields, Vec::new());
     let (version, inputs) = (native.version.as_str(), native.inputs.clone());
-    let use_ = NativeUse { leg, number, version, inputs, env, cancel };
+    let use_ = NativeUse {
+        leg,
+        number,
+        version,
+        inputs,
+        env,
+        cancel,
+    };
     match use_.act(|given| (native.step)(given, &native.state)) {
         Ok(()) => Ran::default(),
         Err(fault) => told(leg, number, fault),
@@ -85,7 +100,9 @@ impl NativeUse<'_, '_> {
     fn act<T>(self, act: impl FnOnce(&mut ActionCall<'_>) -> Result<T, ActionError>) -> Result<T, StepFault> {
         let leg = self.leg;
         let Some(stores) = leg.request.stores else {
-            return Err(StepFault::Failed("the run keeps neither artifacts nor caches".to_owned()));
+            return Err(StepFault::Failed(
+                "the run keeps neither artifacts nor caches".to_owned(),
+            ));
         };
         let control = SandboxControl::default();
         let _attached = self.cancel.attach_control(&control);
@@ -105,7 +122,8 @@ impl NativeUse<'_, '_> {
                 LogLevel::Debug if leg.request.identity.debug => format!("##[debug]{text}"),
                 LogLevel::Debug => return,
                 LogLevel::Warning => {
-                    leg.state().annotate(remark(AnnotationLevel::Warning, text.to_owned()));
+                    leg.state()
+                        .annotate(remark(AnnotationLevel::Warning, text.to_owned()));
                     format!("##[warning]{text}")
                 }
             };
@@ -128,7 +146,13 @@ impl NativeUse<'_, '_> {
         if let Some(fault) = failed_log {
             return Err(fault);
         }
-        acted.map_err(|error| if control.is_cancelled() { StepFault::Cancelled } else { fault_of(&error) })
+        acted.map_err(|error| {
+            if control.is_cancelled() {
+                StepFault::Cancelled
+            } else {
+                fault_of(&error)
+            }
+        })
     }
 }
 
@@ -140,7 +164,9 @@ fn mask_stream(secrets: &LiveSecrets) -> MaskStream {
     Box::new(move |bytes, shown| {
         let (version, now) = secrets.now();
         let Some(now) = now else {
-            return Err(io::Error::other("a secret could not be masked, so nothing is kept"));
+            return Err(io::Error::other(
+                "a secret could not be masked, so nothing is kept",
+            ));
         };
         let masker = masker.get_or_insert_with(|| Masker::new(&now));
         if version != known {
@@ -160,12 +186,16 @@ fn fault_of(error: &ActionError) -> StepFault {
     match error {
         ActionError::Box(error) => match box_trouble(error) {
             // A path that is not there is what the step asked for.
-            StepFault::Trouble(_, why) if matches!(error, gantry_adapters::engine::SandboxError::Path { .. }) => {
+            StepFault::Trouble(_, why)
+                if matches!(error, gantry_adapters::engine::SandboxError::Path { .. }) =>
+            {
                 StepFault::Failed(why)
             }
             fault => fault,
         },
-        ActionError::Shell(ShellError::Ended { .. }) => StepFault::Trouble(Trouble::Interrupted, chain(error)),
+        ActionError::Shell(ShellError::Ended { .. }) => {
+            StepFault::Trouble(Trouble::Interrupted, chain(error))
+        }
         other => StepFault::Failed(chain(other)),
     }
 }
@@ -192,7 +222,10 @@ fn told(leg: &Leg<'_>, number: usize, fault: StepFault) -> Ran {
         }
         StepFault::TimedOut(_) | StepFault::Cancelled | StepFault::Trouble(..) => Vec::new(),
     };
-    Ran { evidence, ..Ran::fault(fault) }
+    Ran {
+        evidence,
+        ..Ran::fault(fault)
+    }
 }
 
 fn take_outcome(
@@ -200,13 +233,23 @@ fn take_outcome(
     (action, version, inputs): (&NativeAction, &str, Inputs),
     outcome: ActionOutcome,
 ) -> Ran {
-    let ActionOutcome { outputs, env, path, state, matchers, post } = outcome;
+    let ActionOutcome {
+        outputs,
+        env,
+        path,
+        state,
+        matchers,
+        post,
+    } = outcome;
     let leg = call.leg;
     for matcher in matchers {
         match parse_matchers(matcher.0) {
             Ok(parsed) => {
                 let mut state = leg.state();
-                parsed.into_iter().rev().for_each(|matcher| state.matchers.add(matcher));
+                parsed
+                    .into_iter()
+                    .rev()
+                    .for_each(|matcher| state.matchers.add(matcher));
                 state.has_matchers = true;
             }
             Err(error) => super::uses::warn(call, error.to_string()),
@@ -218,18 +261,33 @@ fn take_outcome(
             PostWhen::Success => Some("success()".to_owned()),
             PostWhen::SuccessOr(variable) => Some(format!("success() || env.{variable} == 'true'")),
         };
-        let native = NativePost { step, state, version: version.to_owned(), inputs };
+        let native = NativePost {
+            step,
+            state,
+            version: version.to_owned(),
+            inputs,
+        };
         leg.state().posts.push(Post {
             key: call.key(),
             name: format!("Post {}", call.name),
-            condition: condition.map(|text| {
-                gantry_workflow::model::Spanned::new(text, gantry_workflow::model::Place::START)
-            }),
+            condition: condition
+                .map(|text| gantry_workflow::model::Spanned::new(text, gantry_workflow::model::Place::START)),
             kind: PostKind::Native(native),
             env: call.env.clone(),
             action: call.action.to_owned(),
-            home: super::post::PostHome { file: action.name.to_owned(), ..Default::default() },
+            home: super::post::PostHome {
+                file: action.name.to_owned(),
+                ..Default::default()
+            },
         });
     }
-    Ran { effects: Effects { outputs, env, paths: path, ..Effects::default() }, ..Ran::default() }
+    Ran {
+        effects: Effects {
+            outputs,
+            env,
+            paths: path,
+            ..Effects::default()
+        },
+        ..Ran::default()
+    }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use gantry_core::limits::STEP_OUTPUT_BYTES_MAX;
 use gantry_core::mask::Masker;
 use gantry_workflow::command::{
-    Annotation, AnnotationLevel, CommandOptions, CommandProblem, CommandReader, LineOutcome, LineSplitter, MatcherName,
-    Piece, StepCommand, parse_matchers,
+    Annotation, AnnotationLevel, CommandOptions, CommandProblem, CommandReader, LineOutcome, LineSplitter,
+    MatcherName, Piece, StepCommand, parse_matchers,
 };
 
 use super::leg::{Leg, remark};
@@ -88,8 +88,17 @@ impl<'a, 'l> Listener<'a, 'l> {
             effects: Effects::default(),
             unsafe_to_show: false,
         };
-        let output = StepOutput { leg, number, splitter: LineSplitter::new(), lines, written: 0 };
-        Self { output, tail: StepTail::default() }
+        let output = StepOutput {
+            leg,
+            number,
+            splitter: LineSplitter::new(),
+            lines,
+            written: 0,
+        };
+        Self {
+            output,
+            tail: StepTail::default(),
+        }
     }
 
     /// Takes more output.
@@ -126,9 +135,17 @@ impl<'a, 'l> Listener<'a, 'l> {
         output.lines.refresh();
         output.splitter.finish(|piece| output.lines.take(piece));
         output.lines.masker.finish(&mut output.lines.ready);
-        let written = if output.lines.unsafe_to_show { Ok(()) } else { output.flush(tail, true) };
+        let written = if output.lines.unsafe_to_show {
+            Ok(())
+        } else {
+            output.flush(tail, true)
+        };
         let lines = self.output.lines;
-        let end = OutputEnd { effects: lines.effects, tail: self.tail, unsafe_to_show: lines.unsafe_to_show };
+        let end = OutputEnd {
+            effects: lines.effects,
+            tail: self.tail,
+            unsafe_to_show: lines.unsafe_to_show,
+        };
         (end, written)
     }
 }
@@ -140,19 +157,26 @@ impl StepOutput<'_, '_> {
         let end = if all {
             ready.len()
         } else {
-            ready.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+            ready
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1)
         };
         if end == 0 {
             return Ok(());
         }
         tail.push(&ready[..end]);
-        self.leg.show(self.number, &ready[..end]).map_err(|fault| match fault {
-            StepFault::Trouble(gantry_core::queue::build::Trouble::OutOfDisk, why) => {
-                io::Error::new(io::ErrorKind::StorageFull, why)
-            }
-            StepFault::Trouble(_, why) | StepFault::Failed(why) | StepFault::TimedOut(why) => io::Error::other(why),
-            StepFault::Cancelled => io::Error::other("cancelled"),
-        })?;
+        self.leg
+            .show(self.number, &ready[..end])
+            .map_err(|fault| match fault {
+                StepFault::Trouble(gantry_core::queue::build::Trouble::OutOfDisk, why) => {
+                    io::Error::new(io::ErrorKind::StorageFull, why)
+                }
+                StepFault::Trouble(_, why) | StepFault::Failed(why) | StepFault::TimedOut(why) => {
+                    io::Error::other(why)
+                }
+                StepFault::Cancelled => io::Error::other("cancelled"),
+            })?;
         ready.drain(..end);
         Ok(())
     }
@@ -230,18 +254,28 @@ impl Lines<'_, '_> {
             self.leg.state().annotate(remark(problem.level, message.clone()));
         }
         if problem.fails_step {
-            self.effects.failure.get_or_insert_with(|| problem.messages.join(" "));
+            self.effects
+                .failure
+                .get_or_insert_with(|| problem.messages.join(" "));
         }
     }
 
     fn warn(&mut self, message: String) {
-        self.complain(CommandProblem { level: AnnotationLevel::Warning, messages: vec![message], fails_step: false });
+        self.complain(CommandProblem {
+            level: AnnotationLevel::Warning,
+            messages: vec![message],
+            fails_step: false,
+        });
     }
 
     fn obey(&mut self, command: StepCommand) {
         match command {
-            StepCommand::SetOutput { name, value } => super::leg::set_pair(&mut self.effects.outputs, name, value),
-            StepCommand::SaveState { name, value } => super::leg::set_pair(&mut self.effects.saved, name, value),
+            StepCommand::SetOutput { name, value } => {
+                super::leg::set_pair(&mut self.effects.outputs, name, value)
+            }
+            StepCommand::SaveState { name, value } => {
+                super::leg::set_pair(&mut self.effects.saved, name, value)
+            }
             StepCommand::SetEnv { name, value } => super::leg::set_pair(&mut self.effects.env, name, value),
             StepCommand::AddPath(path) => self.effects.paths.push(path),
             StepCommand::AddMask(value) => self.mask(&value),
@@ -264,7 +298,9 @@ impl Lines<'_, '_> {
             StepCommand::RemoveMatcher(MatcherName::File(file)) => {
                 if let Some(matchers) = self.read_matchers(&file) {
                     let mut state = self.leg.state();
-                    matchers.iter().for_each(|matcher| state.matchers.remove(matcher.owner()));
+                    matchers
+                        .iter()
+                        .for_each(|matcher| state.matchers.remove(matcher.owner()));
                 }
             }
         }
@@ -306,10 +342,15 @@ impl Lines<'_, '_> {
     }
 
     fn add_matchers(&mut self, file: &str) {
-        let Some(matchers) = self.read_matchers(file) else { return };
+        let Some(matchers) = self.read_matchers(file) else {
+            return;
+        };
         let mut state = self.leg.state();
         // Each goes in front of the others: from the last on, they keep the file's order.
-        matchers.into_iter().rev().for_each(|matcher| state.matchers.add(matcher));
+        matchers
+            .into_iter()
+            .rev()
+            .for_each(|matcher| state.matchers.add(matcher));
         state.has_matchers = true;
         drop(state);
         self.has_matchers = true;

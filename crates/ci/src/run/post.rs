@@ -40,7 +40,10 @@ pub(super) struct Post {
 #[derive(Debug, Clone)]
 pub(super) enum PostKind {
     /// It runs a command, with these inputs of the action.
-    Command { words: Vec<String>, inputs: Vec<(String, String)> },
+    Command {
+        words: Vec<String>,
+        inputs: Vec<(String, String)>,
+    },
     /// It is part of a built-in action.
     Native(NativePost),
 }
@@ -61,7 +64,9 @@ pub(super) struct PostHome {
 /// Runs what is to be run after the last step, the latest first.
 pub(super) fn run_posts(leg: &Leg<'_>, frame: &Frame<'_>, folder: &StepFolder) {
     loop {
-        let Some(post) = leg.state().posts.pop() else { return };
+        let Some(post) = leg.state().posts.pop() else {
+            return;
+        };
         if leg.state().broken {
             return;
         }
@@ -76,8 +81,16 @@ pub(super) fn run_posts(leg: &Leg<'_>, frame: &Frame<'_>, folder: &StepFolder) {
             status: None,
             folder: Some(folder),
         };
-        let scope = StepScope { leg, frame, env: &post.env, fields: step_fields() };
-        let evaluator = Evaluator { file: &post.home.file, scope: &scope };
+        let scope = StepScope {
+            leg,
+            frame,
+            env: &post.env,
+            fields: step_fields(),
+        };
+        let evaluator = Evaluator {
+            file: &post.home.file,
+            scope: &scope,
+        };
         let ran = match stage_holds(&evaluator, post.condition.as_ref()) {
             Err(why) => {
                 leg.say_error(number, &why);
@@ -85,17 +98,34 @@ pub(super) fn run_posts(leg: &Leg<'_>, frame: &Frame<'_>, folder: &StepFolder) {
             }
             Ok(holds) if !holds || leg.grace_is_over() => None,
             Ok(_) => {
-                leg.tell(RunEvent::StepStarted { job: &leg.plan.name, number, name: &leg.masked(&post.name) });
+                leg.tell(RunEvent::StepStarted {
+                    job: &leg.plan.name,
+                    number,
+                    name: &leg.masked(&post.name),
+                });
                 Some(run_post(leg, &post, (number, folder), &step_fields()))
             }
         };
-        conclude(leg, frame, StepDone::of_stage(number, post.name, ran, watch.elapsed()));
+        conclude(
+            leg,
+            frame,
+            StepDone::of_stage(number, post.name, ran, watch.elapsed()),
+        );
     }
 }
 
-fn run_post(leg: &Leg<'_>, post: &Post, (number, folder): (usize, &StepFolder), fields: &StepFields<'_>) -> Ran {
+fn run_post(
+    leg: &Leg<'_>,
+    post: &Post,
+    (number, folder): (usize, &StepFolder),
+    fields: &StepFields<'_>,
+) -> Ran {
     let fresh = Cancel::default();
-    let cancel = if leg.state().grace_ends.is_some() { &fresh } else { leg.cancel };
+    let cancel = if leg.state().grace_ends.is_some() {
+        &fresh
+    } else {
+        leg.cancel
+    };
     let heading = format!("##[group]{}\n##[endgroup]", post.name);
     if let Err(fault) = leg.say(number, &heading) {
         return Ran::fault(fault);
@@ -107,7 +137,13 @@ fn run_post(leg: &Leg<'_>, post: &Post, (number, folder): (usize, &StepFolder), 
     let saved = leg.state().saved.get(&post.key).cloned().unwrap_or_default();
     let mut extra = input_variables(inputs);
     extra.extend(state_variables(saved));
-    let stage = Stage { leg, number, folder, cancel, timeout: None };
+    let stage = Stage {
+        leg,
+        number,
+        folder,
+        cancel,
+        timeout: None,
+    };
     stage.run(StageCommand {
         words: words.clone(),
         env: process_env(leg, &post.env, fields, extra),
@@ -134,7 +170,9 @@ pub(super) fn run_pres(leg: &Leg<'_>, frame: &Frame<'_>, steps: &[Step], folder:
                 continue;
             }
             // An action that cannot be found fails the step that uses it, with its place in the order of steps.
-            let Ok(action) = remote_action(leg, remote) else { continue };
+            let Ok(action) = remote_action(leg, remote) else {
+                continue;
+            };
             run_pre(leg, frame, uses, (index, &action, folder));
         }
     }
@@ -146,7 +184,9 @@ fn run_pre(
     uses: &UsesStep,
     (index, action, folder): (usize, &Action, &StepFolder),
 ) {
-    let ActionRuns::Javascript(runs) = &action.file.runs else { return };
+    let ActionRuns::Javascript(runs) = &action.file.runs else {
+        return;
+    };
     let Some(pre) = &runs.pre else { return };
     let watch = Stopwatch::start();
     let number = leg.start_step();
@@ -164,14 +204,24 @@ fn run_pre(
         timeout: None,
     };
     let scope = call.scope();
-    let evaluator = Evaluator { file: &action.file.path, scope: &scope };
+    let evaluator = Evaluator {
+        file: &action.file.path,
+        scope: &scope,
+    };
     let ran = match stage_holds(&evaluator, runs.pre_condition.as_ref()) {
         Ok(false) => None,
         Err(why) => Some(Ran::fault(StepFault::Failed(why))),
         Ok(true) => {
-            leg.tell(RunEvent::StepStarted { job: &leg.plan.name, number, name: &name });
+            leg.tell(RunEvent::StepStarted {
+                job: &leg.plan.name,
+                number,
+                name: &name,
+            });
             // What cannot be evaluated yet, such as outputs of steps, is empty at this point on GitHub, too.
-            let given = call.evaluator(&scope).map(&uses.with, frame.places().other).unwrap_or_default();
+            let given = call
+                .evaluator(&scope)
+                .map(&uses.with, frame.places().other)
+                .unwrap_or_default();
             Some(match inputs_of(&call, &action.file, &given) {
                 Ok(inputs) => run_node(&call, action, pre, &inputs),
                 Err(why) => Ran::fault(StepFault::Failed(why)),

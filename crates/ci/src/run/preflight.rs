@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use gantry_workflow::model::{ActionFile, ActionRuns, JobKind, RemoteRef, Step, StepKind, UsesRef, WorkflowFile, WorkflowRef};
+use gantry_workflow::model::{
+    ActionFile, ActionRuns, JobKind, RemoteRef, Step, StepKind, UsesRef, WorkflowFile, WorkflowRef,
+};
 use gantry_workflow::support::{Known, Unsupported, check, check_action};
 
 use super::request::{Containers, RunRequest};
@@ -15,7 +17,12 @@ use crate::action::{find_action, known_actions};
 /// Shape: what has no effect is listed, too; see [`Unsupported::verdict`].
 /// Errors: the mirror cannot be read, in a sentence.
 pub fn check_workflow(request: &RunRequest<'_>, file: &WorkflowFile) -> Result<Vec<Unsupported>, String> {
-    let mut look = Look { request, known: known_of(request), seen: BTreeSet::new(), actions: Vec::new() };
+    let mut look = Look {
+        request,
+        known: known_of(request),
+        seen: BTreeSet::new(),
+        actions: Vec::new(),
+    };
     for job in &file.jobs {
         match &job.kind {
             JobKind::Steps(steps_job) => look.steps(&steps_job.steps)?,
@@ -27,7 +34,11 @@ pub fn check_workflow(request: &RunRequest<'_>, file: &WorkflowFile) -> Result<V
         }
     }
     let mut found = check(file, &look.known);
-    found.extend(look.actions.iter().flat_map(|action| check_action(action, &look.known)));
+    found.extend(
+        look.actions
+            .iter()
+            .flat_map(|action| check_action(action, &look.known)),
+    );
     Ok(found)
 }
 
@@ -39,7 +50,12 @@ fn known_of(request: &RunRequest<'_>) -> Known {
     Known {
         built_in_actions: known_actions().map(str::to_ascii_lowercase).collect(),
         mirrored: BTreeSet::new(),
-        labels: request.images.labels.iter().map(|(label, _)| label.to_ascii_lowercase()).collect(),
+        labels: request
+            .images
+            .labels
+            .iter()
+            .map(|(label, _)| label.to_ascii_lowercase())
+            .collect(),
         // Whether an image has them shows in the step that asks for one.
         shells: ["python", "pwsh"].map(str::to_owned).into(),
         containers,
@@ -71,14 +87,25 @@ impl Look<'_> {
     }
 
     fn key(remote: &RemoteRef) -> String {
-        let path = if remote.path.is_empty() { String::new() } else { format!("/{}", remote.path.to_ascii_lowercase()) };
+        let path = if remote.path.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", remote.path.to_ascii_lowercase())
+        };
         format!("{}{path}@{}", remote.repository_key(), remote.reference)
     }
 
     fn text(&self, remote: &RemoteRef, names: &[&str]) -> Result<Option<(String, String)>, String> {
-        let parts = self.request.library.repository(&remote.owner, &remote.repository, &remote.reference)?;
+        let parts = self
+            .request
+            .library
+            .repository(&remote.owner, &remote.repository, &remote.reference)?;
         let Some(parts) = parts else { return Ok(None) };
-        let wanted = |name: &&str| parts.iter().find(|part| part.path == Path::new(&remote.path).join(name));
+        let wanted = |name: &&str| {
+            parts
+                .iter()
+                .find(|part| part.path == Path::new(&remote.path).join(name))
+        };
         let found = names.iter().find_map(wanted);
         Ok(found.map(|part| {
             let shown = format!("{remote}/{}", part.path.display());
@@ -94,12 +121,18 @@ impl Look<'_> {
         }
         if is_built_in.is_err() {
             // The name is built in and this version of it is not.
-            self.known.built_in_actions.remove(&super::uses::name_of(remote).to_ascii_lowercase());
+            self.known
+                .built_in_actions
+                .remove(&super::uses::name_of(remote).to_ascii_lowercase());
         }
-        let Some((shown, text)) = self.text(remote, &["action.yml", "action.yaml"])? else { return Ok(()) };
+        let Some((shown, text)) = self.text(remote, &["action.yml", "action.yaml"])? else {
+            return Ok(());
+        };
         self.known.mirrored.insert(key);
         // A file that is not valid is told, with all that is wrong, by the step that uses it.
-        let Ok(action) = ActionFile::parse(&shown, &text) else { return Ok(()) };
+        let Ok(action) = ActionFile::parse(&shown, &text) else {
+            return Ok(());
+        };
         if let ActionRuns::Composite { steps } = &action.runs {
             self.steps(steps)?;
         }

@@ -22,10 +22,14 @@ impl RunReport {
     /// Shape: a failure is a verdict and comes first; then what is no verdict: trouble, a time limit, a cancel.
     #[must_use]
     pub fn ending(&self) -> Ending {
-        join_endings(self.workflows.iter().filter_map(|workflow| match &workflow.outcome {
-            WorkflowOutcome::Ran { .. } | WorkflowOutcome::Refused(_) => Some(workflow.ending()),
-            WorkflowOutcome::Ignored(_) => None,
-        }))
+        join_endings(
+            self.workflows
+                .iter()
+                .filter_map(|workflow| match &workflow.outcome {
+                    WorkflowOutcome::Ran { .. } | WorkflowOutcome::Refused(_) => Some(workflow.ending()),
+                    WorkflowOutcome::Ignored(_) => None,
+                }),
+        )
     }
 }
 
@@ -68,7 +72,11 @@ impl WorkflowReport {
             WorkflowOutcome::Refused(_) => Ending::Failed,
             WorkflowOutcome::Ran { fault: Some(_), .. } => Ending::Failed,
             WorkflowOutcome::Ran { conclusion, .. } => {
-                let counted = self.jobs.iter().filter(|job| !job.tolerated).map(|job| job.ending);
+                let counted = self
+                    .jobs
+                    .iter()
+                    .filter(|job| !job.tolerated)
+                    .map(|job| job.ending);
                 match (join_endings(counted), conclusion) {
                     (Ending::Passed, Conclusion::Failure) => Ending::Failed,
                     (Ending::Passed, Conclusion::Cancelled) => Ending::Cancelled,

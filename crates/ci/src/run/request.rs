@@ -147,9 +147,14 @@ impl Images {
     pub fn for_labels(&self, labels: &[String]) -> Result<Image, String> {
         let mut chosen = None;
         for label in labels {
-            let known = self.labels.iter().find(|(name, _)| name.eq_ignore_ascii_case(label));
+            let known = self
+                .labels
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(label));
             let Some((_, image)) = known else {
-                return Err(format!("no image stands for the label '{label}' of runs-on; name one for it"));
+                return Err(format!(
+                    "no image stands for the label '{label}' of runs-on; name one for it"
+                ));
             };
             chosen = chosen.or(image.as_ref());
         }
@@ -169,7 +174,9 @@ impl Images {
                 .iter()
                 .find(|(other, _)| other == name)
                 .map(|(_, image)| image.clone())
-                .ok_or_else(|| format!("the image '{name}' is not among those that are known here; import it first")),
+                .ok_or_else(|| {
+                    format!("the image '{name}' is not among those that are known here; import it first")
+                }),
         }
     }
 }
@@ -190,7 +197,8 @@ pub trait Library: Sync {
     /// Returns every file of a repository at a reference; `None` if it is not kept here.
     ///
     /// Errors: what kept it from being read, in a sentence.
-    fn repository(&self, owner: &str, name: &str, reference: &str) -> Result<Option<Vec<ActionPart>>, String>;
+    fn repository(&self, owner: &str, name: &str, reference: &str)
+    -> Result<Option<Vec<ActionPart>>, String>;
 }
 
 /// Keeps nothing.

@@ -74,15 +74,23 @@ impl LegOrder<'_> {
     }
 
     fn file(&self, request: &RunRequest<'_>, suffix: &str) -> PathBuf {
-        let plain = |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', ".");
-        let stem = Path::new(self.workflow).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into());
+        let plain =
+            |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', ".");
+        let stem = Path::new(self.workflow)
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into());
         let name = format!("{}-{}{suffix}", plain(&self.id), self.leg);
         request.folder.join(plain(&stem)).join(name)
     }
 
     fn spec(&self, request: &RunRequest<'_>) -> SandboxSpec {
         SandboxSpec {
-            name: format!("R{}-{}-{}", request.identity.id, self.id.replace('/', "-"), self.leg),
+            name: format!(
+                "R{}-{}-{}",
+                request.identity.id,
+                self.id.replace('/', "-"),
+                self.leg
+            ),
             image: self.image.clone(),
             workspace: if self.wants_commit {
                 Workspace::Commit {
@@ -107,7 +115,10 @@ impl LegOrder<'_> {
 pub(super) fn run_leg(request: &RunRequest<'_>, order: &LegOrder<'_>, cancel: &Cancel) -> JobReport {
     let watch = Stopwatch::start();
     let log_path = order.file(request, ".log");
-    let made = log_path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| LegLog::create(&log_path));
+    let made = log_path
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| LegLog::create(&log_path));
     let log = match made {
         Ok(log) => log,
         Err(error) => {
@@ -134,7 +145,9 @@ pub(super) fn run_leg(request: &RunRequest<'_>, order: &LegOrder<'_>, cancel: &C
             return report;
         }
     };
-    (request.tell)(RunEvent::JobStarted { job: &mask_text(&order.secrets, &order.plan.name) });
+    (request.tell)(RunEvent::JobStarted {
+        job: &mask_text(&order.secrets, &order.plan.name),
+    });
     let (state, outputs) = live(request, order, &log, (&*sandbox, cancel));
     let receipt = sandbox.close();
     let mut report = finish(request, order, &log, (state, outputs), receipt);
@@ -179,7 +192,10 @@ fn live(
         Err(StepFault::Cancelled) => leg.note_cancel(),
     }
     let outputs = outputs(&leg, &frame);
-    let state = leg.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let state = leg
+        .state
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     (state, outputs)
 }
 
@@ -195,10 +211,25 @@ fn prepare(leg: &Leg<'_>) -> Result<layout::StepFolder, StepFault> {
 /// Evaluates the job's outputs; one that holds a secret is left out, as GitHub does.
 fn outputs(leg: &Leg<'_>, frame: &Frame<'_>) -> Outputs {
     let env = super::stage::job_env(leg);
-    let fields =
-        StepFields { action: "", path: "", repository: "", reference: "", status: None, folder: None };
-    let scope = StepScope { leg, frame, env: &env, fields };
-    let evaluated = Evaluator { file: leg.plan.file, scope: &scope }.map(&leg.plan.job.outputs, &workflow::JOB_OUTPUTS);
+    let fields = StepFields {
+        action: "",
+        path: "",
+        repository: "",
+        reference: "",
+        status: None,
+        folder: None,
+    };
+    let scope = StepScope {
+        leg,
+        frame,
+        env: &env,
+        fields,
+    };
+    let evaluated = Evaluator {
+        file: leg.plan.file,
+        scope: &scope,
+    }
+    .map(&leg.plan.job.outputs, &workflow::JOB_OUTPUTS);
     let pairs = match evaluated {
         Ok(pairs) => pairs,
         Err(diagnostic) => {
@@ -214,8 +245,9 @@ fn outputs(leg: &Leg<'_>, frame: &Frame<'_>) -> Outputs {
         }
     };
     let secrets = leg.state().secrets.clone();
-    let (shown, hidden): (Vec<_>, Vec<_>) =
-        pairs.into_iter().partition(|(_, value)| mask_text(&secrets, value) == *value);
+    let (shown, hidden): (Vec<_>, Vec<_>) = pairs
+        .into_iter()
+        .partition(|(_, value)| mask_text(&secrets, value) == *value);
     for (name, _) in hidden {
         let message = format!("Skip output '{name}' since it may contain secret.");
         leg.state().annotate(remark(AnnotationLevel::Warning, message));
@@ -232,7 +264,10 @@ fn finish(
     receipt: SandboxReceipt,
 ) -> JobReport {
     if let Err(error) = log.finish() {
-        state.blame(Ending::Trouble(Trouble::OutOfDisk), &format!("the log cannot be written: {error}"));
+        state.blame(
+            Ending::Trouble(Trouble::OutOfDisk),
+            &format!("the log cannot be written: {error}"),
+        );
     }
     let summary = match write_summary(request, order, &state) {
         Ok(path) => path,
@@ -274,7 +309,13 @@ fn mask_report(report: &mut JobReport, secrets: &Secrets) {
         step.outputs.iter_mut().for_each(|(_, value)| mask(value));
     }
     for annotation in &mut report.annotations {
-        let Annotation { message, title, file, code, .. } = annotation;
+        let Annotation {
+            message,
+            title,
+            file,
+            code,
+            ..
+        } = annotation;
         mask(message);
         [title, file, code].into_iter().flatten().for_each(mask);
     }

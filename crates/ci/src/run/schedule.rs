@@ -93,15 +93,27 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
                 }
             }
             if let Some(conclusion) = self.state.result() {
-                return JobsEnd { conclusion, jobs: self.results() };
+                return JobsEnd {
+                    conclusion,
+                    jobs: self.results(),
+                };
             }
             match receiver.recv() {
                 Ok(Message::Cancelled) => self.apply(JobEvent::CancelRequested { force: false }),
                 Ok(Message::Ended { job, leg, end }) => {
-                    let LegEnd { conclusion, tolerated, outputs } = end;
+                    let LegEnd {
+                        conclusion,
+                        tolerated,
+                        outputs,
+                    } = end;
                     self.cancels.remove(&(job.clone(), leg));
                     self.outputs.entry(job.clone()).or_default().push(outputs);
-                    self.apply(JobEvent::LegEnded { job, leg, conclusion, tolerated });
+                    self.apply(JobEvent::LegEnded {
+                        job,
+                        leg,
+                        conclusion,
+                        tolerated,
+                    });
                 }
                 // This keeps a sender itself.
                 Err(_) => unreachable!("a sender is kept while jobs run"),
@@ -111,7 +123,9 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
 
     fn apply(&mut self, event: JobEvent) {
         let state = self.state.clone();
-        self.state = state.apply(event).expect("every event answers an action of the plan, or ends what runs");
+        self.state = state
+            .apply(event)
+            .expect("every event answers an action of the plan, or ends what runs");
     }
 
     fn follow<'scope>(
@@ -130,7 +144,12 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
                 self.answer(answer);
             }
             JobAction::DropLeg { job, leg } => {
-                self.report_unrun(&job, leg, Conclusion::Cancelled, "the job was cancelled before it started".into());
+                self.report_unrun(
+                    &job,
+                    leg,
+                    Conclusion::Cancelled,
+                    "the job was cancelled before it started".into(),
+                );
                 self.answer(answer);
             }
             JobAction::Admit { .. } => self.answer(answer),
@@ -156,7 +175,11 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
 
     fn contexts_of(&self, id: &str) -> Contexts {
         let mut contexts = self.contexts.with_needs_status(self.state.needs_status(id));
-        let needs = self.job(id).needs.iter().map(|need| (need.value.as_str(), self.result_of(&need.value)));
+        let needs = self
+            .job(id)
+            .needs
+            .iter()
+            .map(|need| (need.value.as_str(), self.result_of(&need.value)));
         contexts.set("needs", Value::Object(needs.collect()));
         contexts
     }
@@ -164,18 +187,28 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
     fn result_of(&self, job: &str) -> Value {
         let legs = self.outputs.get(job).map(Vec::as_slice).unwrap_or_default();
         let result = self.state.conclusion(job).map_or("", Conclusion::as_str);
-        let fields = [("result", Value::from(result)), ("outputs", object_of(&merge_outputs(legs)))];
+        let fields = [
+            ("result", Value::from(result)),
+            ("outputs", object_of(&merge_outputs(legs))),
+        ];
         Value::Object(fields.into_iter().collect())
     }
 
     fn results(&self) -> Value {
-        let all = self.state.nodes().iter().map(|node| (node.id.as_str(), self.result_of(&node.id)));
+        let all = self
+            .state
+            .nodes()
+            .iter()
+            .map(|node| (node.id.as_str(), self.result_of(&node.id)));
         Value::Object(all.collect())
     }
 
     fn evaluate_if(&mut self, job: String) {
         let contexts = self.contexts_of(&job);
-        let evaluator = Evaluator { file: &self.run.file.path, scope: &contexts };
+        let evaluator = Evaluator {
+            file: &self.run.file.path,
+            scope: &contexts,
+        };
         match evaluator.holds(self.job(&job).condition.as_ref(), &workflow::JOB_IF) {
             Ok(holds) => {
                 // A job that runs is asked again once its run is cancelled; its legs tell of themselves.
@@ -195,7 +228,10 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
 
     fn expand(&mut self, job: String) {
         let contexts = self.contexts_of(&job);
-        let evaluator = Evaluator { file: &self.run.file.path, scope: &contexts };
+        let evaluator = Evaluator {
+            file: &self.run.file.path,
+            scope: &contexts,
+        };
         match expand(self.job(&job), &evaluator) {
             Ok(legs) => {
                 let expansion = legs.expansion;
@@ -215,7 +251,10 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
     ) where
         's: 'scope,
     {
-        let legs = self.legs.get(&job).expect("a job's legs start after they were made");
+        let legs = self
+            .legs
+            .get(&job)
+            .expect("a job's legs start after they were made");
         let contexts = leg_contexts(&self.contexts_of(&job), legs, leg);
         let (run, written) = (self.run, self.job(&job));
         let matrix = legs.legs[leg].clone();
@@ -227,8 +266,12 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
             let (cancel, attached) = run.cancel.child();
             (cancel, Some(attached))
         };
-        self.cancels.insert((job.clone(), leg), (cancel.clone(), attached));
-        self.apply(JobEvent::LegStarted { job: job.clone(), leg });
+        self.cancels
+            .insert((job.clone(), leg), (cancel.clone(), attached));
+        self.apply(JobEvent::LegStarted {
+            job: job.clone(),
+            leg,
+        });
         let sender = self.sender.clone();
         scope.spawn(move || {
             let work = || run.run_one(written, &matrix, contexts, (&cancel, is_late, env));
@@ -236,7 +279,11 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
                 let detail = "the job's thread broke off: a fault of gantry".to_owned();
                 let ending = Ending::Trouble(Trouble::Interrupted);
                 run.push(run.unrun_report(written, leg, (Conclusion::Failure, ending), detail));
-                LegEnd { conclusion: Conclusion::Failure, tolerated: false, outputs: Vec::new() }
+                LegEnd {
+                    conclusion: Conclusion::Failure,
+                    tolerated: false,
+                    outputs: Vec::new(),
+                }
             });
             // The receiver waits for every leg.
             let _ = sender.send(Message::Ended { job, leg, end });
@@ -249,7 +296,9 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
             Conclusion::Failure => Ending::Failed,
             Conclusion::Cancelled => Ending::Cancelled,
         };
-        let mut report = self.run.unrun_report(self.job(job), leg, (conclusion, ending), detail);
+        let mut report = self
+            .run
+            .unrun_report(self.job(job), leg, (conclusion, ending), detail);
         if let Some(made) = self.legs.get(job).and_then(|legs| legs.legs.get(leg)) {
             report.name = made.display_name(&report.name);
         }
@@ -272,18 +321,35 @@ impl<'a> WorkflowRun<'a> {
                 _ => Conclusion::Failure,
             };
             self.push(self.unrun_report(job, leg.index, (conclusion, ending), why));
-            LegEnd { conclusion, tolerated: false, outputs: Vec::new() }
+            LegEnd {
+                conclusion,
+                tolerated: false,
+                outputs: Vec::new(),
+            }
         };
-        let turn = take_turn(self, job.concurrency.as_ref(), &contexts, (&workflow::JOB_CONCURRENCY, cancel));
+        let turn = take_turn(
+            self,
+            job.concurrency.as_ref(),
+            &contexts,
+            (&workflow::JOB_CONCURRENCY, cancel),
+        );
         let (_turn, held) = match turn {
             Ok(Some(turn)) => turn,
-            Ok(None) => return failed(Ending::Cancelled, "the job's concurrency group cancelled it".to_owned()),
+            Ok(None) => {
+                return failed(
+                    Ending::Cancelled,
+                    "the job's concurrency group cancelled it".to_owned(),
+                );
+            }
             Err(why) => return failed(Ending::Failed, why),
         };
         let steps_job = match &job.kind {
             JobKind::Steps(steps_job) => steps_job,
             JobKind::Call(call) => {
-                let evaluator = Evaluator { file: &self.file.path, scope: &contexts };
+                let evaluator = Evaluator {
+                    file: &self.file.path,
+                    scope: &contexts,
+                };
                 let name = match leg_name(job, leg, &evaluator) {
                     Ok(name) => name,
                     Err(why) => return failed(Ending::Failed, why),
@@ -313,9 +379,17 @@ impl<'a> WorkflowRun<'a> {
         let tolerated = order.tolerated;
         let report = match self.slots.take(cancel) {
             Some(_slot) => run_leg(self.request, &order, cancel),
-            None => order.report(Conclusion::Cancelled, Ending::Cancelled, "the job was cancelled before it started".into()),
+            None => order.report(
+                Conclusion::Cancelled,
+                Ending::Cancelled,
+                "the job was cancelled before it started".into(),
+            ),
         };
-        let end = LegEnd { conclusion: report.conclusion, tolerated, outputs: report.outputs.clone() };
+        let end = LegEnd {
+            conclusion: report.conclusion,
+            tolerated,
+            outputs: report.outputs.clone(),
+        };
         self.push(report);
         end
     }
@@ -323,6 +397,9 @@ impl<'a> WorkflowRun<'a> {
     /// Keeps a report and tells of it.
     pub(super) fn push(&self, report: JobReport) {
         (self.request.tell)(RunEvent::JobEnded(&report));
-        self.reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(report);
+        self.reports
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(report);
     }
 }

@@ -61,10 +61,16 @@ impl Scope for StepScope<'_, '_> {
 
     fn hash_files(&self, request: &FileHashRequest) -> Result<String, ScopeError> {
         let workspace = &self.leg.plan.workspace;
-        let files = BoxFiles { sandbox: self.leg.sandbox, workspace };
+        let files = BoxFiles {
+            sandbox: self.leg.sandbox,
+            workspace,
+        };
         hash_files(request, workspace, &files).map_err(|error| {
-            let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-            ScopeError { message: format!("hashFiles() failed: {error}{cause}") }
+            let cause =
+                std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+            ScopeError {
+                message: format!("hashFiles() failed: {error}{cause}"),
+            }
         })
     }
 }
@@ -77,7 +83,11 @@ struct BoxFiles<'a> {
 
 impl WorkspaceFiles for BoxFiles<'_> {
     fn list(&self, patterns: &FilePatterns, follow_symbolic_links: bool) -> io::Result<Vec<String>> {
-        let mut listing = Listing { patterns, files: Vec::new(), links: Vec::new() };
+        let mut listing = Listing {
+            patterns,
+            files: Vec::new(),
+            links: Vec::new(),
+        };
         match self.sandbox.visit_files(Path::new(self.workspace), &mut listing) {
             Ok(()) => {}
             // A workspace that is not there has no files.
@@ -89,7 +99,8 @@ impl WorkspaceFiles for BoxFiles<'_> {
             match self.kind(&link)? {
                 Some(FoundKind::File { .. }) => files.push(link),
                 Some(FoundKind::Directory) if follow_symbolic_links => {
-                    let message = format!("the link {link} leads to a folder, and those are not followed here");
+                    let message =
+                        format!("the link {link} leads to a folder, and those are not followed here");
                     return Err(io::Error::other(message));
                 }
                 Some(_) | None => {}
@@ -146,7 +157,9 @@ impl FileVisitor for Listing<'_> {
 
     fn visit(&mut self, found: &Found, _: &mut dyn Read) -> io::Result<()> {
         // A name that is no text cannot be matched by a pattern, which is text.
-        let Some(path) = found.path.to_str() else { return Ok(()) };
+        let Some(path) = found.path.to_str() else {
+            return Ok(());
+        };
         match found.kind {
             FoundKind::File { .. } => self.files.push(path.to_owned()),
             FoundKind::Link(_) if self.patterns.matches(path) => self.links.push(path.to_owned()),
@@ -159,7 +172,11 @@ impl FileVisitor for Listing<'_> {
 /// Reads one file of a box.
 ///
 /// Errors: [`SandboxError::Path`] if there is no such file or it has more than `bytes_max` bytes.
-pub(super) fn read_box_file(sandbox: &dyn Sandbox, at: &Path, bytes_max: u64) -> Result<Vec<u8>, SandboxError> {
+pub(super) fn read_box_file(
+    sandbox: &dyn Sandbox,
+    at: &Path,
+    bytes_max: u64,
+) -> Result<Vec<u8>, SandboxError> {
     struct One {
         bytes: Option<Vec<u8>>,
         bytes_max: u64,
@@ -181,9 +198,16 @@ pub(super) fn read_box_file(sandbox: &dyn Sandbox, at: &Path, bytes_max: u64) ->
             Ok(())
         }
     }
-    let mut one = One { bytes: None, bytes_max, too_long: false };
+    let mut one = One {
+        bytes: None,
+        bytes_max,
+        too_long: false,
+    };
     sandbox.visit_files(at, &mut one)?;
-    let wrong = |why: String| SandboxError::Path { path: at.display().to_string(), why };
+    let wrong = |why: String| SandboxError::Path {
+        path: at.display().to_string(),
+        why,
+    };
     if one.too_long {
         return Err(wrong(format!("it has more than {bytes_max} bytes")));
     }

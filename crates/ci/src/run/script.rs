@@ -15,9 +15,20 @@ pub(super) fn run_script(call: &StepCall<'_, '_>, run: &RunStep) -> Ran {
         Ok(prepared) => prepared,
         Err(fault) => return Ran::fault(fault),
     };
-    let Prepared { script, shell, directory } = prepared;
-    let at = format!("{}{}", call.folder.script(&call.key().replace('/', "-")), shell.extension);
-    let put = call.leg.sandbox.put_file(Path::new(&at), shell.complete(&script).as_bytes(), 0o755);
+    let Prepared {
+        script,
+        shell,
+        directory,
+    } = prepared;
+    let at = format!(
+        "{}{}",
+        call.folder.script(&call.key().replace('/', "-")),
+        shell.extension
+    );
+    let put = call
+        .leg
+        .sandbox
+        .put_file(Path::new(&at), shell.complete(&script).as_bytes(), 0o755);
     if let Err(error) = put {
         return Ran::fault(box_trouble(&error));
     }
@@ -37,7 +48,8 @@ struct Prepared {
 }
 
 fn prepare(call: &StepCall<'_, '_>, run: &RunStep) -> Result<Prepared, StepFault> {
-    let failed = |diagnostic: Diagnostic| StepFault::Failed(format!("The template is not valid. {diagnostic}"));
+    let failed =
+        |diagnostic: Diagnostic| StepFault::Failed(format!("The template is not valid. {diagnostic}"));
     let scope = call.scope();
     let evaluator = call.evaluator(&scope);
     let place = call.frame.places().other;
@@ -48,14 +60,23 @@ fn prepare(call: &StepCall<'_, '_>, run: &RunStep) -> Result<Prepared, StepFault
     let written = written.or_else(|| defaults.and_then(|defaults| defaults.shell.clone()));
     let shell = Shell::choose(written.as_deref(), call.leg.has_bash())
         .map_err(|fault| StepFault::Failed(fault.to_string()))?;
-    let directory = evaluator.optional(run.working_directory.as_ref(), place).map_err(failed)?;
+    let directory = evaluator
+        .optional(run.working_directory.as_ref(), place)
+        .map_err(failed)?;
     let directory = directory.or_else(|| defaults.and_then(|defaults| defaults.working_directory.clone()));
     let workspace = &call.leg.plan.workspace;
     let directory = match directory {
-        Some(directory) => Path::new(workspace).join(directory).to_string_lossy().into_owned(),
+        Some(directory) => Path::new(workspace)
+            .join(directory)
+            .to_string_lossy()
+            .into_owned(),
         None => workspace.clone(),
     };
-    Ok(Prepared { script, shell, directory })
+    Ok(Prepared {
+        script,
+        shell,
+        directory,
+    })
 }
 
 fn heading(script: &str, shell: &Shell, env: &[(String, String)]) -> Vec<String> {

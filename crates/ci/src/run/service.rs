@@ -29,19 +29,36 @@ pub(super) fn health(options: &str) -> Result<Health, String> {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (word, None),
         };
-        let mut value = || value.clone().or_else(|| words.next()).ok_or(format!("the option {name} has no value"));
+        let mut value = || {
+            value
+                .clone()
+                .or_else(|| words.next())
+                .ok_or(format!("the option {name} has no value"))
+        };
         match name.as_str() {
-            "--health-cmd" => health.command = ["/bin/sh", "-c"].map(str::to_owned).into_iter().chain([value()?]).collect(),
+            "--health-cmd" => {
+                health.command = ["/bin/sh", "-c"]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .chain([value()?])
+                    .collect()
+            }
             "--health-interval" => (interval, timed) = (time(&value()?)?, true),
             "--health-retries" => {
                 let text = value()?;
-                retries = text.parse().map_err(|_| format!("--health-retries is no number: {text}"))?;
+                retries = text
+                    .parse()
+                    .map_err(|_| format!("--health-retries is no number: {text}"))?;
                 timed = true;
             }
             "--health-start-period" => (start, timed) = (time(&value()?)?, true),
             // One try's own limit; a try that hangs is ended by the time for all of them.
             "--health-timeout" => _ = time(&value()?)?,
-            _ => return Err(format!("the option {name} is not understood here; only --health-* are")),
+            _ => {
+                return Err(format!(
+                    "the option {name} is not understood here; only --health-* are"
+                ));
+            }
         }
     }
     if timed {
@@ -110,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_health_check_is_read_from_dockers_options() {
-        let options = "--health-cmd \"pg_isready -U x\" --health-interval=10s --health-timeout 5s --health-retries 5";
+        let options =
+            "--health-cmd \"pg_isready -U x\" --health-interval=10s --health-timeout 5s --health-retries 5";
         let health = health(options).expect("they are understood");
         assert_eq!(health.command, ["/bin/sh", "-c", "pg_isready -U x"]);
         assert_eq!(health.ready_within, Some(Duration::from_secs(60)));
@@ -123,7 +141,11 @@ mod tests {
     #[test]
     fn a_port_is_the_services_own_and_another_is_refused() {
         let value = context("db", &["5432".into(), "6379:6379/tcp".into()]).expect("they are ports");
-        assert!(value.to_json_text().contains("\"6379\": \"6379\""), "{}", value.to_json_text());
+        assert!(
+            value.to_json_text().contains("\"6379\": \"6379\""),
+            "{}",
+            value.to_json_text()
+        );
         assert!(context("db", &["80:8080".into()]).is_err());
     }
 }

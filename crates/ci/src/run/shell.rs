@@ -69,19 +69,29 @@ impl Shell {
             return Err(ShellFault::NoPlace);
         }
         let words = split_words(written);
-        let program = words.first().and_then(|word| word.rsplit('/').next()).unwrap_or("");
+        let program = words
+            .first()
+            .and_then(|word| word.rsplit('/').next())
+            .unwrap_or("");
         let (extension, kind) = match program {
             "pwsh" => (".ps1", Kind::PowerShell),
             "bash" | "sh" => (".sh", Kind::Plain),
             "python" => (".py", Kind::Plain),
             _ => ("", Kind::Plain),
         };
-        Ok(Self { words, extension, kind })
+        Ok(Self {
+            words,
+            extension,
+            kind,
+        })
     }
 
     /// Returns the command that runs the script at a path.
     pub(super) fn command(&self, script: &str) -> Vec<String> {
-        self.words.iter().map(|word| word.replace("{0}", script)).collect()
+        self.words
+            .iter()
+            .map(|word| word.replace("{0}", script))
+            .collect()
     }
 
     /// Returns what the log shows of the shell.
@@ -143,13 +153,22 @@ mod tests {
     fn every_shell_has_the_flags_that_github_gives_it() {
         check(None, &["bash", "-e", "/s"]);
         check(Some(""), &["bash", "-e", "/s"]);
-        check(Some("bash"), &["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "/s"]);
-        check(Some("Bash"), &["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "/s"]);
+        check(
+            Some("bash"),
+            &["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "/s"],
+        );
+        check(
+            Some("Bash"),
+            &["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "/s"],
+        );
         check(Some("sh"), &["sh", "-e", "/s"]);
         check(Some("python"), &["python", "/s"]);
         check(Some("pwsh"), &["pwsh", "-command", ". '/s'"]);
         check(Some("perl {0}"), &["perl", "/s"]);
-        check(Some("bash -c 'cat \"{0}\"' x"), &["bash", "-c", "cat \"/s\"", "x"]);
+        check(
+            Some("bash -c 'cat \"{0}\"' x"),
+            &["bash", "-c", "cat \"/s\"", "x"],
+        );
         let without_bash = Shell::choose(None, false).expect("it is a shell");
         assert_eq!(without_bash.command("/s"), ["sh", "-e", "/s"]);
     }
@@ -157,15 +176,26 @@ mod tests {
     #[test]
     fn a_shell_that_cannot_run_the_script_is_refused() {
         assert_eq!(Shell::choose(Some("perl"), true), Err(ShellFault::NoPlace));
-        assert_eq!(Shell::choose(Some("cmd"), true), Err(ShellFault::Foreign("cmd".into())));
+        assert_eq!(
+            Shell::choose(Some("cmd"), true),
+            Err(ShellFault::Foreign("cmd".into()))
+        );
     }
 
     #[test]
     fn a_powershell_script_ends_at_its_first_error_and_keeps_the_exit_code() {
         let shell = Shell::choose(Some("pwsh"), true).expect("it is a shell");
         let script = shell.complete("echo a");
-        assert!(script.starts_with("$ErrorActionPreference = 'stop'\necho a\n"), "{script}");
+        assert!(
+            script.starts_with("$ErrorActionPreference = 'stop'\necho a\n"),
+            "{script}"
+        );
         assert!(script.ends_with("{ exit $LASTEXITCODE }"), "{script}");
-        assert_eq!(Shell::choose(None, true).expect("it is a shell").complete("echo a"), "echo a");
+        assert_eq!(
+            Shell::choose(None, true)
+                .expect("it is a shell")
+                .complete("echo a"),
+            "echo a"
+        );
     }
 }

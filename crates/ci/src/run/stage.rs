@@ -28,7 +28,10 @@ pub(super) struct Ran {
 impl Ran {
     /// Nothing ran, for this reason.
     pub(super) fn fault(fault: StepFault) -> Self {
-        Self { fault: Some(fault), ..Self::default() }
+        Self {
+            fault: Some(fault),
+            ..Self::default()
+        }
     }
 }
 
@@ -69,7 +72,10 @@ impl Stage<'_, '_> {
         let report = match started {
             Ok(()) => leg.exec(&exec, &mut |bytes| listener.push(bytes)),
             Err(error) => ExecReport {
-                ending: ExecEnding::Trouble(Trouble::Interrupted, format!("the log cannot be written: {error}")),
+                ending: ExecEnding::Trouble(
+                    Trouble::Interrupted,
+                    format!("the log cannot be written: {error}"),
+                ),
                 duration: Duration::ZERO,
             },
         };
@@ -83,7 +89,11 @@ impl Stage<'_, '_> {
         if end.unsafe_to_show {
             let why = effects.failure.take().unwrap_or_default();
             leg.state().broken = true;
-            return Ran { effects, fault: Some(StepFault::Failed(why)), evidence: Vec::new() };
+            return Ran {
+                effects,
+                fault: Some(StepFault::Failed(why)),
+                evidence: Vec::new(),
+            };
         }
         if let Err(error) = written {
             let why = format!("the log cannot be written: {error}");
@@ -92,8 +102,16 @@ impl Stage<'_, '_> {
         if !matches!(fault, Some(StepFault::Trouble(..))) {
             self.read_files(&mut effects, &mut fault);
         }
-        let evidence = if fault.is_some() { tail.evidence() } else { Vec::new() };
-        Ran { effects, fault, evidence }
+        let evidence = if fault.is_some() {
+            tail.evidence()
+        } else {
+            Vec::new()
+        };
+        Ran {
+            effects,
+            fault,
+            evidence,
+        }
     }
 
     fn read_files(&self, effects: &mut Effects, fault: &mut Option<StepFault>) {
@@ -104,7 +122,11 @@ impl Stage<'_, '_> {
                     leg.say_error(self.number, said);
                 }
                 if let Some(summary) = written.summary {
-                    leg.state().summaries.entry(self.number).or_default().extend(summary);
+                    leg.state()
+                        .summaries
+                        .entry(self.number)
+                        .or_default()
+                        .extend(summary);
                 }
             }
             Err(error) => *fault = Some(box_trouble(&error)),
@@ -118,17 +140,17 @@ impl Stage<'_, '_> {
     fn judge(&self, ending: ExecEnding, timeout: Duration, of_job: bool) -> Option<StepFault> {
         match ending {
             ExecEnding::Exited { code: 0 } => None,
-            ExecEnding::Exited { code } => {
-                Some(StepFault::Failed(format!("Process completed with exit code {code}.")))
-            }
+            ExecEnding::Exited { code } => Some(StepFault::Failed(format!(
+                "Process completed with exit code {code}."
+            ))),
             // A shell would say it so; nothing in the box did.
             ExecEnding::Signalled { signal } => Some(StepFault::Failed(format!(
                 "Process completed with exit code {} (signal {signal}).",
                 128 + signal
             ))),
-            ExecEnding::OutOfMemory => {
-                Some(StepFault::Failed("The box reached its memory limit and the kernel ended a process.".to_owned()))
-            }
+            ExecEnding::OutOfMemory => Some(StepFault::Failed(
+                "The box reached its memory limit and the kernel ended a process.".to_owned(),
+            )),
             ExecEnding::TimedOut if of_job => {
                 let minutes = self.leg.plan.timeout.as_secs_f64() / 60.0;
                 self.leg.run_out_of_time();
@@ -138,7 +160,9 @@ impl Stage<'_, '_> {
             }
             ExecEnding::TimedOut => {
                 let minutes = timeout.as_secs_f64() / 60.0;
-                Some(StepFault::TimedOut(format!("The action has timed out after {minutes} minutes.")))
+                Some(StepFault::TimedOut(format!(
+                    "The action has timed out after {minutes} minutes."
+                )))
             }
             ExecEnding::Cancelled => Some(StepFault::Cancelled),
             ExecEnding::Trouble(kind, why) => Some(StepFault::Trouble(kind, why)),
@@ -150,7 +174,9 @@ impl Stage<'_, '_> {
 pub(super) fn box_trouble(error: &SandboxError) -> StepFault {
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
     let kind = match error {
-        SandboxError::System { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Trouble::OutOfDisk,
+        SandboxError::System { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            Trouble::OutOfDisk
+        }
         SandboxError::Gone | SandboxError::Path { .. } | SandboxError::System { .. } => Trouble::Interrupted,
     };
     StepFault::Trouble(kind, format!("{error}{cause}"))
@@ -174,12 +200,18 @@ pub(super) fn new_folder(leg: &Leg<'_>) -> Result<StepFolder, StepFault> {
 pub(super) fn job_env(leg: &Leg<'_>) -> Vec<(String, String)> {
     let mut env = leg.plan.env.clone();
     let set_by_steps = leg.state().env.clone();
-    set_by_steps.into_iter().for_each(|(name, value)| set_pair(&mut env, name, value));
+    set_by_steps
+        .into_iter()
+        .for_each(|(name, value)| set_pair(&mut env, name, value));
     env
 }
 
 /// Returns `env` of a step: what the workflow, the job, earlier steps, the action's user and the step itself set.
-pub(super) fn context_env(leg: &Leg<'_>, frame: &Frame<'_>, step: &[(String, String)]) -> Vec<(String, String)> {
+pub(super) fn context_env(
+    leg: &Leg<'_>,
+    frame: &Frame<'_>,
+    step: &[(String, String)],
+) -> Vec<(String, String)> {
     let mut env = job_env(leg);
     for (name, value) in frame.env.iter().cloned().chain(step.iter().cloned()) {
         set_pair(&mut env, name, value);
@@ -205,8 +237,15 @@ pub(super) fn process_env(
     pairs.extend(extra);
     let paths = leg.state().paths.clone();
     if !paths.is_empty() {
-        let own = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_str());
-        let folders = paths.iter().map(String::as_str).chain([own.unwrap_or(&leg.plan.path)]);
+        let own = env
+            .iter()
+            .rev()
+            .find(|(name, _)| name == "PATH")
+            .map(|(_, value)| value.as_str());
+        let folders = paths
+            .iter()
+            .map(String::as_str)
+            .chain([own.unwrap_or(&leg.plan.path)]);
         pairs.push(("PATH".to_owned(), folders.collect::<Vec<_>>().join(":")));
     }
     pairs

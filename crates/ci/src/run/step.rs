@@ -63,11 +63,19 @@ impl<'a, 'l> StepCall<'a, 'l> {
     }
 
     pub(super) fn scope(&self) -> StepScope<'_, 'l> {
-        StepScope { leg: self.leg, frame: self.frame, env: &self.env, fields: self.fields() }
+        StepScope {
+            leg: self.leg,
+            frame: self.frame,
+            env: &self.env,
+            fields: self.fields(),
+        }
     }
 
     pub(super) fn evaluator<'e>(&'e self, scope: &'e StepScope<'_, '_>) -> Evaluator<'e> {
-        Evaluator { file: self.frame.file, scope }
+        Evaluator {
+            file: self.frame.file,
+            scope,
+        }
     }
 
     pub(super) fn stage(&self) -> Stage<'_, 'l> {
@@ -131,7 +139,11 @@ impl StepDone {
 
 enum Prepared {
     Skipped,
-    Ready { env: Vec<(String, String)>, timeout: Option<Duration>, tolerated: bool },
+    Ready {
+        env: Vec<(String, String)>,
+        timeout: Option<Duration>,
+        tolerated: bool,
+    },
 }
 
 /// Runs a step; what follows from its end is for [`conclude`].
@@ -155,9 +167,17 @@ pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepA
             done.ran = Ran::fault(StepFault::Failed(why));
         }
         Ok(Prepared::Skipped) => done.skipped = true,
-        Ok(Prepared::Ready { env, timeout, tolerated }) => {
+        Ok(Prepared::Ready {
+            env,
+            timeout,
+            tolerated,
+        }) => {
             if frame.depth == 0 {
-                leg.tell(RunEvent::StepStarted { job: &leg.plan.name, number, name: &leg.masked(&done.name) });
+                leg.tell(RunEvent::StepStarted {
+                    job: &leg.plan.name,
+                    number,
+                    name: &leg.masked(&done.name),
+                });
             }
             // A step that wants to run in a cancelled leg is ended by the time that is left, not by that cancel.
             let fresh = Cancel::default();
@@ -178,7 +198,9 @@ pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepA
             done.ran = match &step.kind {
                 StepKind::Run(run) => run_script(&call, run),
                 StepKind::Uses(uses) => run_action(&call, uses),
-                StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) | StepKind::Parallel(_) => Ran::default(),
+                StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) | StepKind::Parallel(_) => {
+                    Ran::default()
+                }
             };
         }
     }
@@ -187,12 +209,24 @@ pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepA
 }
 
 fn shown_name(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> String {
-    let Some(name) = &step.name else { return step.default_name() };
+    let Some(name) = &step.name else {
+        return step.default_name();
+    };
     let env = context_env(leg, frame, &[]);
-    let scope = StepScope { leg, frame, env: &env, fields: fields(frame, &at.action, None) };
-    let evaluator = Evaluator { file: frame.file, scope: &scope };
+    let scope = StepScope {
+        leg,
+        frame,
+        env: &env,
+        fields: fields(frame, &at.action, None),
+    };
+    let evaluator = Evaluator {
+        file: frame.file,
+        scope: &scope,
+    };
     // A name that cannot be evaluated is shown as it is written, as GitHub does before the step runs.
-    evaluator.text(name, frame.places().other).unwrap_or_else(|_| name.value.clone())
+    evaluator
+        .text(name, frame.places().other)
+        .unwrap_or_else(|_| name.value.clone())
 }
 
 fn prepare(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> Result<Prepared, Diagnostic> {
@@ -202,17 +236,42 @@ fn prepare(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> Re
     let places = frame.places();
     let before = context_env(leg, frame, &[]);
     let step_fields = || fields(frame, &at.action, Some(at.folder));
-    let scope = StepScope { leg, frame, env: &before, fields: step_fields() };
-    let own = Evaluator { file: frame.file, scope: &scope }.map(&step.env, places.other)?;
+    let scope = StepScope {
+        leg,
+        frame,
+        env: &before,
+        fields: step_fields(),
+    };
+    let own = Evaluator {
+        file: frame.file,
+        scope: &scope,
+    }
+    .map(&step.env, places.other)?;
     let env = context_env(leg, frame, &own);
-    let scope = StepScope { leg, frame, env: &env, fields: step_fields() };
-    let evaluator = Evaluator { file: frame.file, scope: &scope };
+    let scope = StepScope {
+        leg,
+        frame,
+        env: &env,
+        fields: step_fields(),
+    };
+    let evaluator = Evaluator {
+        file: frame.file,
+        scope: &scope,
+    };
     if !evaluator.holds(step.condition.as_ref(), places.condition)? || leg.grace_is_over() {
         return Ok(Prepared::Skipped);
     }
-    let minutes = step.timeout_minutes.as_ref().map(|minutes| evaluator.number(minutes, places.other)).transpose()?;
+    let minutes = step
+        .timeout_minutes
+        .as_ref()
+        .map(|minutes| evaluator.number(minutes, places.other))
+        .transpose()?;
     let tolerated = evaluator.boolean(step.continue_on_error.as_ref(), places.other)?;
-    Ok(Prepared::Ready { timeout: minutes.and_then(minutes_of), env, tolerated })
+    Ok(Prepared::Ready {
+        timeout: minutes.and_then(minutes_of),
+        env,
+        tolerated,
+    })
 }
 
 /// Turns minutes into time; what is no positive number is no limit.
@@ -222,8 +281,20 @@ pub(super) fn minutes_of(minutes: f64) -> Option<Duration> {
 
 /// Lets a step's end count: variables, outputs, the job's standing, the report.
 pub(super) fn conclude(leg: &Leg<'_>, frame: &Frame<'_>, done: StepDone) {
-    let StepDone { number, id, name, ran, skipped, tolerated, duration } = done;
-    let Ran { effects, fault, evidence } = ran;
+    let StepDone {
+        number,
+        id,
+        name,
+        ran,
+        skipped,
+        tolerated,
+        duration,
+    } = done;
+    let Ran {
+        effects,
+        fault,
+        evidence,
+    } = ran;
     let outcome = match &fault {
         None if skipped => Conclusion::Skipped,
         None => Conclusion::Success,
@@ -237,7 +308,12 @@ pub(super) fn conclude(leg: &Leg<'_>, frame: &Frame<'_>, done: StepDone) {
     };
     let outputs = effects.outputs.clone();
     apply(leg, number, effects);
-    let record = StepRecord { id: id.clone(), outputs: outputs.clone(), outcome, conclusion };
+    let record = StepRecord {
+        id: id.clone(),
+        outputs: outputs.clone(),
+        outcome,
+        conclusion,
+    };
     let counted = fault.clone().filter(|_| conclusion != Conclusion::Success);
     frame.record(record, counted.clone());
     if let Some(StepFault::Trouble(..)) = &fault {
@@ -251,11 +327,30 @@ pub(super) fn conclude(leg: &Leg<'_>, frame: &Frame<'_>, done: StepDone) {
     }
     let detail = fault.as_ref().map_or_else(String::new, detail_of);
     if let Some(fault) = &counted {
-        let evidence = if evidence.is_empty() { std::mem::take(&mut leg.state().inner_evidence) } else { evidence };
+        let evidence = if evidence.is_empty() {
+            std::mem::take(&mut leg.state().inner_evidence)
+        } else {
+            evidence
+        };
         leg.count_fault(fault, &detail, evidence);
     }
-    leg.tell(RunEvent::StepEnded { job: &leg.plan.name, number, name: &leg.masked(&name), conclusion, duration });
-    leg.state().steps.push(StepReport { number, id, name, outcome, conclusion, detail, duration, outputs });
+    leg.tell(RunEvent::StepEnded {
+        job: &leg.plan.name,
+        number,
+        name: &leg.masked(&name),
+        conclusion,
+        duration,
+    });
+    leg.state().steps.push(StepReport {
+        number,
+        id,
+        name,
+        outcome,
+        conclusion,
+        detail,
+        duration,
+        outputs,
+    });
 }
 
 fn detail_of(fault: &StepFault) -> String {

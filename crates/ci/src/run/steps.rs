@@ -28,20 +28,37 @@ struct Background<'scope> {
 }
 
 /// Runs steps in order, and waits for all that run beside them.
-pub(super) fn run_list(leg: &Leg<'_>, frame: &Frame<'_>, steps: &[Step], folder: &StepFolder, cancel: &Cancel) {
+pub(super) fn run_list(
+    leg: &Leg<'_>,
+    frame: &Frame<'_>,
+    steps: &[Step],
+    folder: &StepFolder,
+    cancel: &Cancel,
+) {
     let names = action_names(steps);
     let slots = Slots::new(BACKGROUND_STEPS_MAX);
     thread::scope(|scope| {
         let mut running: Vec<Background<'_>> = Vec::new();
         // Numbered here, so that the numbers do not hang on which thread is faster.
-        let number = || if frame.depth == 0 { leg.start_step() } else { frame.number };
+        let number = || {
+            if frame.depth == 0 {
+                leg.start_step()
+            } else {
+                frame.number
+            }
+        };
         let start = |step, index, action: String| {
             let at = (index, number(), action);
             let (own, attached) = cancel.child();
             let (own_too, slots) = (own.clone(), slots.clone());
             let handle = scope.spawn(move || run_beside(leg, frame, step, at, (&own_too, &slots)));
             let id = id_of(step);
-            Background { id, cancel: own, _attached: attached, handle }
+            Background {
+                id,
+                cancel: own,
+                _attached: attached,
+                handle,
+            }
         };
         let mut beside = steps.len();
         for ((index, step), action) in steps.iter().enumerate().zip(names) {
@@ -49,7 +66,13 @@ pub(super) fn run_list(leg: &Leg<'_>, frame: &Frame<'_>, steps: &[Step], folder:
                 running.push(start(step, index, action));
                 continue;
             }
-            let at = StepAt { index, number: number(), action, folder, cancel };
+            let at = StepAt {
+                index,
+                number: number(),
+                action,
+                folder,
+                cancel,
+            };
             let done = run_step(leg, frame, step, &at);
             if done.is_skipped() {
                 conclude(leg, frame, done);
@@ -58,7 +81,9 @@ pub(super) fn run_list(leg: &Leg<'_>, frame: &Frame<'_>, steps: &[Step], folder:
             match &step.kind {
                 StepKind::Run(_) | StepKind::Uses(_) => {}
                 StepKind::Wait(ids) => {
-                    let wanted = |known: &Background<'_>| ids.iter().any(|id| id.value.eq_ignore_ascii_case(&known.id));
+                    let wanted = |known: &Background<'_>| {
+                        ids.iter().any(|id| id.value.eq_ignore_ascii_case(&known.id))
+                    };
                     settle(leg, frame, take(&mut running, wanted));
                 }
                 StepKind::WaitAll => settle(leg, frame, std::mem::take(&mut running)),
@@ -86,7 +111,10 @@ fn id_of(step: &Step) -> String {
     step.id.as_ref().map_or_else(String::new, |id| id.value.clone())
 }
 
-fn take<'s>(running: &mut Vec<Background<'s>>, wanted: impl Fn(&Background<'s>) -> bool) -> Vec<Background<'s>> {
+fn take<'s>(
+    running: &mut Vec<Background<'s>>,
+    wanted: impl Fn(&Background<'s>) -> bool,
+) -> Vec<Background<'s>> {
     let (taken, left) = std::mem::take(running).into_iter().partition(wanted);
     *running = left;
     taken
@@ -97,7 +125,10 @@ fn settle(leg: &Leg<'_>, frame: &Frame<'_>, running: Vec<Background<'_>>) {
     for background in running {
         match background.handle.join() {
             Ok(done) => conclude(leg, frame, done),
-            Err(_) => leg.break_off(Trouble::Interrupted, "a step that ran beside others broke off: a fault of gantry"),
+            Err(_) => leg.break_off(
+                Trouble::Interrupted,
+                "a step that ran beside others broke off: a fault of gantry",
+            ),
         }
     }
 }
@@ -121,7 +152,13 @@ fn run_beside(
             StepFolder::new(usize::MAX)
         }
     };
-    let at = StepAt { index, number, action, folder: &folder, cancel };
+    let at = StepAt {
+        index,
+        number,
+        action,
+        folder: &folder,
+        cancel,
+    };
     let done = run_step(leg, frame, step, &at);
     drop(slot);
     done
@@ -137,7 +174,9 @@ fn action_names(steps: &[Step]) -> Vec<String> {
         let name = match &step.kind {
             StepKind::Uses(uses) => match &uses.uses.value {
                 UsesRef::Local { .. } => "__self".to_owned(),
-                UsesRef::Docker { image } => format!("__{}", image.replace(|c: char| !c.is_ascii_alphanumeric(), "_")),
+                UsesRef::Docker { image } => {
+                    format!("__{}", image.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
+                }
                 UsesRef::Remote(remote) => format!("__{}_{}", remote.owner, remote.repository),
             },
             _ => "__run".to_owned(),

@@ -81,7 +81,10 @@ pub(super) fn run_action(call: &StepCall<'_, '_>, uses: &UsesStep) -> Ran {
         ActionRuns::Javascript(runs) => run_javascript(call, &action, runs, &inputs),
         ActionRuns::Docker(_) => failed(
             call,
-            format!("{} runs in a container inside the job's box, which boxes here do not have", uses.uses.value),
+            format!(
+                "{} runs in a container inside the job's box, which boxes here do not have",
+                uses.uses.value
+            ),
         ),
     }
 }
@@ -89,10 +92,17 @@ pub(super) fn run_action(call: &StepCall<'_, '_>, uses: &UsesStep) -> Ran {
 /// Lets a step fail before anything of it ran.
 pub(super) fn failed(call: &StepCall<'_, '_>, why: String) -> Ran {
     call.leg.say_error(call.number, &why);
-    Ran { evidence: vec![call.leg.masked(&why)], ..Ran::fault(StepFault::Failed(why)) }
+    Ran {
+        evidence: vec![call.leg.masked(&why)],
+        ..Ran::fault(StepFault::Failed(why))
+    }
 }
 
-fn say_heading(call: &StepCall<'_, '_>, uses: &UsesStep, given: &[(String, String)]) -> Result<(), StepFault> {
+fn say_heading(
+    call: &StepCall<'_, '_>,
+    uses: &UsesStep,
+    given: &[(String, String)],
+) -> Result<(), StepFault> {
     let mut lines = vec![format!("##[group]Run {}", uses.uses.value)];
     if !given.is_empty() {
         lines.push("with:".to_owned());
@@ -113,13 +123,19 @@ pub(super) fn inputs_of(
 ) -> Result<Vec<(String, String)>, String> {
     let mut inputs = given.to_vec();
     let scope = call.scope();
-    let evaluator = Evaluator { file: &file.path, scope: &scope };
+    let evaluator = Evaluator {
+        file: &file.path,
+        scope: &scope,
+    };
     for input in &file.inputs {
         let name = &input.name.value;
         let is_given = given.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         if is_given {
             if let Some(message) = &input.deprecation {
-                let message = format!("Input '{name}' has been deprecated with message: {}", message.value);
+                let message = format!(
+                    "Input '{name}' has been deprecated with message: {}",
+                    message.value
+                );
                 warn(call, message);
             }
             continue;
@@ -132,13 +148,27 @@ pub(super) fn inputs_of(
         };
         inputs.push((name.clone(), value));
     }
-    let is_known = |name: &str| file.inputs.iter().any(|input| input.name.value.eq_ignore_ascii_case(name));
-    let unknown: Vec<String> =
-        given.iter().filter(|(name, _)| !is_known(name)).map(|(name, _)| format!("'{name}'")).collect();
+    let is_known = |name: &str| {
+        file.inputs
+            .iter()
+            .any(|input| input.name.value.eq_ignore_ascii_case(name))
+    };
+    let unknown: Vec<String> = given
+        .iter()
+        .filter(|(name, _)| !is_known(name))
+        .map(|(name, _)| format!("'{name}'"))
+        .collect();
     if !unknown.is_empty() {
-        let valid: Vec<String> = file.inputs.iter().map(|input| format!("'{}'", input.name.value)).collect();
+        let valid: Vec<String> = file
+            .inputs
+            .iter()
+            .map(|input| format!("'{}'", input.name.value))
+            .collect();
         let (unknown, valid) = (unknown.join(", "), valid.join(", "));
-        warn(call, format!("Unexpected input(s) {unknown}, valid inputs are [{valid}]"));
+        warn(
+            call,
+            format!("Unexpected input(s) {unknown}, valid inputs are [{valid}]"),
+        );
     }
     Ok(inputs)
 }
@@ -146,7 +176,9 @@ pub(super) fn inputs_of(
 pub(super) fn warn(call: &StepCall<'_, '_>, message: String) {
     // A log that cannot be written ends the step by its own output.
     let _ = call.leg.say(call.number, &format!("##[warning]{message}"));
-    call.leg.state().annotate(remark(AnnotationLevel::Warning, message));
+    call.leg
+        .state()
+        .annotate(remark(AnnotationLevel::Warning, message));
 }
 
 /// Returns the name of an action, without its reference.
@@ -158,7 +190,10 @@ pub(super) fn name_of(remote: &RemoteRef) -> String {
 }
 
 fn is_mirrored(leg: &Leg<'_>, remote: &RemoteRef) -> bool {
-    let found = leg.request.library.repository(&remote.owner, &remote.repository, &remote.reference);
+    let found = leg
+        .request
+        .library
+        .repository(&remote.owner, &remote.repository, &remote.reference);
     // A mirror that cannot be read is told by whoever brings the action.
     matches!(found, Ok(Some(_)) | Err(_))
 }
@@ -205,7 +240,10 @@ fn parse(shown: &str, bytes: &[u8]) -> Result<ActionFile, StepFault> {
 pub(super) fn remote_action(leg: &Leg<'_>, remote: &RemoteRef) -> Result<Action, StepFault> {
     let key = remote.to_string();
     // Held until the files are there, so that two steps do not bring them at once.
-    let mut actions = leg.actions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut actions = leg
+        .actions
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(action) = actions.get(&key) {
         return Ok(action.clone());
     }
@@ -226,7 +264,9 @@ pub(super) fn remote_action(leg: &Leg<'_>, remote: &RemoteRef) -> Result<Action,
         leg.sandbox
             .put_file(&root.join(&part.path), &part.bytes, part.mode)
             .map_err(|error| box_trouble(&error))?;
-        let is_action = FILE_NAMES.iter().any(|name| part.path == Path::new(&remote.path).join(name));
+        let is_action = FILE_NAMES
+            .iter()
+            .any(|name| part.path == Path::new(&remote.path).join(name));
         if is_action && file.is_none() {
             file = Some(parse(&format!("{remote}/{}", part.path.display()), &part.bytes)?);
         }

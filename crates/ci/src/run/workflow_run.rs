@@ -11,8 +11,8 @@ use gantry_core::queue::build::Ending;
 use gantry_workflow::expression::{Availability, Value, workflow};
 use gantry_workflow::graph::{CallStack, Conclusion, Queue, check_call};
 use gantry_workflow::model::{
-    CallInterface, CallJob, Concurrency, Diagnostic, InputDefinition, InputType, Job, OrExpression, PassedSecrets,
-    WorkflowFile, WorkflowRef,
+    CallInterface, CallJob, Concurrency, Diagnostic, InputDefinition, InputType, Job, OrExpression,
+    PassedSecrets, WorkflowFile, WorkflowRef,
 };
 
 use super::cancel::Cancel;
@@ -64,20 +64,39 @@ impl WorkflowRun<'_> {
         let cancel = self.cancel.clone();
         let at = (&workflow::CONCURRENCY, &cancel);
         let Some((_turn, held)) = take_turn(&self, self.file.concurrency.as_ref(), &contexts, at)? else {
-            return Ok(WorkflowEnd { conclusion: Conclusion::Cancelled, outputs: Vec::new() });
+            return Ok(WorkflowEnd {
+                conclusion: Conclusion::Cancelled,
+                outputs: Vec::new(),
+            });
         };
         self.held = held;
-        let evaluator = Evaluator { file: &self.file.path, scope: &contexts };
+        let evaluator = Evaluator {
+            file: &self.file.path,
+            scope: &contexts,
+        };
         let env = evaluator.map(&self.file.env, &workflow::ENV).map_err(invalid)?;
         let end = run_jobs(&self, contexts.clone(), &env);
         contexts.set("jobs", end.jobs);
-        let evaluator = Evaluator { file: &self.file.path, scope: &contexts };
+        let evaluator = Evaluator {
+            file: &self.file.path,
+            scope: &contexts,
+        };
         let mut outputs = Vec::new();
-        for (name, value) in self.file.call().map(|call| call.outputs.as_slice()).unwrap_or_default() {
-            let value = evaluator.text(value, &workflow::CALL_OUTPUT_VALUE).map_err(invalid)?;
+        for (name, value) in self
+            .file
+            .call()
+            .map(|call| call.outputs.as_slice())
+            .unwrap_or_default()
+        {
+            let value = evaluator
+                .text(value, &workflow::CALL_OUTPUT_VALUE)
+                .map_err(invalid)?;
             outputs.push((name.value.clone(), value));
         }
-        Ok(WorkflowEnd { conclusion: end.conclusion, outputs })
+        Ok(WorkflowEnd {
+            conclusion: end.conclusion,
+            outputs,
+        })
     }
 
     /// Returns the report of a job that has no box.
@@ -123,17 +142,29 @@ impl WorkflowRun<'_> {
     ) -> Result<LegEnd, String> {
         let stack = {
             let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
-            self.stack.enter(&call.uses.value, &mut called).map_err(|fault| fault.to_string())?
+            self.stack
+                .enter(&call.uses.value, &mut called)
+                .map_err(|fault| fault.to_string())?
         };
         let file = self.find(&call.uses.value)?;
         let interface = file.call().ok_or_else(|| {
-            format!("workflow is not reusable as it is missing a `on.workflow_call` trigger: {}", call.uses.value)
+            format!(
+                "workflow is not reusable as it is missing a `on.workflow_call` trigger: {}",
+                call.uses.value
+            )
         })?;
         let faults = check_call(&self.file.path, call, interface);
         if !faults.is_empty() {
-            return Err(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+            return Err(faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "));
         }
-        let evaluator = Evaluator { file: &self.file.path, scope: contexts };
+        let evaluator = Evaluator {
+            file: &self.file.path,
+            scope: contexts,
+        };
         let inputs = call_inputs(&evaluator, call, (&file, interface, contexts))?;
         let secrets = match &call.secrets {
             PassedSecrets::None => Vec::new(),
@@ -141,7 +172,9 @@ impl WorkflowRun<'_> {
             PassedSecrets::Named(map) => evaluator.map(map, &workflow::JOB_SECRETS).map_err(invalid)?,
         };
         let mut masks = self.masks.clone();
-        let named = secrets.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let named = secrets
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()));
         masks.extend(named).map_err(|error| error.to_string())?;
         let run = WorkflowRun {
             request: self.request,
@@ -151,7 +184,10 @@ impl WorkflowRun<'_> {
             inputs,
             secrets,
             masks,
-            prefix: (format!("{}{}/", self.prefix.0, job.id.value), format!("{}{name} / ", self.prefix.1)),
+            prefix: (
+                format!("{}{}/", self.prefix.0, job.id.value),
+                format!("{}{name} / ", self.prefix.1),
+            ),
             cancel: cancel.clone(),
             slots: self.slots.clone(),
             reports: self.reports,
@@ -160,24 +196,39 @@ impl WorkflowRun<'_> {
             held,
         };
         let end = run.run()?;
-        Ok(LegEnd { conclusion: end.conclusion, tolerated: false, outputs: end.outputs })
+        Ok(LegEnd {
+            conclusion: end.conclusion,
+            tolerated: false,
+            outputs: end.outputs,
+        })
     }
 
     fn find(&self, wanted: &WorkflowRef) -> Result<Cow<'_, WorkflowFile>, String> {
         let remote = match wanted {
             WorkflowRef::Local { path } => {
                 let found = self.request.workflows.iter().find(|file| file.path == *path);
-                return found.map(Cow::Borrowed).ok_or_else(|| format!("workflow was not found: ./{path}"));
+                return found
+                    .map(Cow::Borrowed)
+                    .ok_or_else(|| format!("workflow was not found: ./{path}"));
             }
             WorkflowRef::Remote(remote) => remote,
         };
-        let parts = self.request.library.repository(&remote.owner, &remote.repository, &remote.reference)?;
-        let part = parts.iter().flatten().find(|part| part.path.to_str() == Some(&remote.path));
+        let parts = self
+            .request
+            .library
+            .repository(&remote.owner, &remote.repository, &remote.reference)?;
+        let part = parts
+            .iter()
+            .flatten()
+            .find(|part| part.path.to_str() == Some(&remote.path));
         let Some(part) = part else {
-            return Err(format!("workflow was not found: {remote}; run `gantry ci mirror {remote} PATH`"));
+            return Err(format!(
+                "workflow was not found: {remote}; run `gantry ci mirror {remote} PATH`"
+            ));
         };
         let file = WorkflowFile::parse(&remote.to_string(), &String::from_utf8_lossy(&part.bytes));
-        file.map(Cow::Owned).map_err(|faults| gantry_workflow::model::render_invalid_workflow(&faults))
+        file.map(Cow::Owned)
+            .map_err(|faults| gantry_workflow::model::render_invalid_workflow(&faults))
     }
 }
 
@@ -194,7 +245,10 @@ fn call_inputs(
     let mut inputs: Vec<(String, Value)> = Vec::new();
     for definition in &interface.inputs {
         let name = &definition.name.value;
-        let given = call.with.iter().find(|(known, _)| known.value.eq_ignore_ascii_case(name));
+        let given = call
+            .with
+            .iter()
+            .find(|(known, _)| known.value.eq_ignore_ascii_case(name));
         let value = match given {
             Some((_, node)) => {
                 let mut evaluate = |text: &str, place| {
@@ -213,12 +267,19 @@ fn call_inputs(
 
 /// Returns what counts for an input that is not given.
 fn default_of(definition: &InputDefinition, file: &str, contexts: &Contexts) -> Result<Value, String> {
-    let evaluator = Evaluator { file, scope: contexts };
+    let evaluator = Evaluator {
+        file,
+        scope: contexts,
+    };
     match &definition.default {
         Some(default) => match &default.value {
-            OrExpression::Literal(scalar) => typed(definition, super::evaluate::value_of_json(&scalar.to_json())),
+            OrExpression::Literal(scalar) => {
+                typed(definition, super::evaluate::value_of_json(&scalar.to_json()))
+            }
             OrExpression::Expression(text) => {
-                let value = evaluator.value_at(text, default.place, &workflow::CALL_INPUT_DEFAULT).map_err(invalid)?;
+                let value = evaluator
+                    .value_at(text, default.place, &workflow::CALL_INPUT_DEFAULT)
+                    .map_err(invalid)?;
                 typed(definition, value)
             }
         },
@@ -241,12 +302,21 @@ fn typed(definition: &InputDefinition, value: Value) -> Result<Value, String> {
         (InputType::Number, value) if !value.to_number().is_nan() => Ok(Value::Number(value.to_number())),
         (InputType::String | InputType::Choice | InputType::Environment, value) if value.is_primitive() => {
             let text = value.to_text();
-            if definition.kind == InputType::Choice && !text.is_empty() && !definition.options.iter().any(|option| **option == *text) {
-                return Err(format!("The input '{name}' must be one of: {}", definition.options.join(", ")));
+            if definition.kind == InputType::Choice
+                && !text.is_empty()
+                && !definition.options.iter().any(|option| **option == *text)
+            {
+                return Err(format!(
+                    "The input '{name}' must be one of: {}",
+                    definition.options.join(", ")
+                ));
             }
             Ok(Value::String(text))
         }
-        (kind, value) => Err(format!("The input '{name}' must be {kind:?}, and it is '{}'", value.to_text())),
+        (kind, value) => Err(format!(
+            "The input '{name}' must be {kind:?}, and it is '{}'",
+            value.to_text()
+        )),
     }
 }
 
@@ -259,7 +329,11 @@ pub(super) fn dispatch_inputs(
     contexts: &Contexts,
 ) -> Result<Value, String> {
     let definitions = file.dispatch_inputs().unwrap_or_default();
-    let is_known = |name: &str| definitions.iter().any(|known| known.name.value.eq_ignore_ascii_case(name));
+    let is_known = |name: &str| {
+        definitions
+            .iter()
+            .any(|known| known.name.value.eq_ignore_ascii_case(name))
+    };
     if let Some((name, _)) = given.iter().find(|(name, _)| !is_known(name)) {
         return Err(format!("Unexpected inputs provided: [\"{name}\"]"));
     }
@@ -291,18 +365,32 @@ pub(super) fn take_turn(
     (at, cancel): (&Availability<'_>, &Cancel),
 ) -> Result<Option<TurnAndHeld>, String> {
     let mut held = run.held.clone();
-    let Some(concurrency) = concurrency else { return Ok(Some((None, held))) };
-    let evaluator = Evaluator { file: &run.file.path, scope: contexts };
+    let Some(concurrency) = concurrency else {
+        return Ok(Some((None, held)));
+    };
+    let evaluator = Evaluator {
+        file: &run.file.path,
+        scope: contexts,
+    };
     let group = evaluator.text(&concurrency.group, at).map_err(invalid)?;
     if group.is_empty() {
         return Ok(Some((None, held)));
     }
     let repository = run.request.repository;
-    let name = format!("{}/{}\n{}", repository.owner, repository.name, group.to_lowercase());
+    let name = format!(
+        "{}/{}\n{}",
+        repository.owner,
+        repository.name,
+        group.to_lowercase()
+    );
     if held.contains(&name) {
-        return Err(format!("Canceling since a deadlock was detected for concurrency group: '{group}'"));
+        return Err(format!(
+            "Canceling since a deadlock was detected for concurrency group: '{group}'"
+        ));
     }
-    let in_progress = evaluator.boolean(concurrency.cancel_in_progress.as_ref(), at).map_err(invalid)?;
+    let in_progress = evaluator
+        .boolean(concurrency.cancel_in_progress.as_ref(), at)
+        .map_err(invalid)?;
     let queue = match concurrency.queue.as_ref().map(|queue| queue.value.as_str()) {
         Some("max") => Queue::Max,
         _ => Queue::Single,

@@ -35,7 +35,12 @@ pub enum RunError {
 /// Errors: [`RunError`]; a workflow that fails is a report.
 pub fn run_workflows(request: &RunRequest<'_>) -> Result<RunReport, RunError> {
     let mut masks = Secrets::new();
-    masks.extend(request.secrets.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))?;
+    masks.extend(
+        request
+            .secrets
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes())),
+    )?;
     let cancel = Cancel::default();
     let told = cancel.clone();
     request.control.on_cancel(move || told.cancel());
@@ -51,7 +56,9 @@ pub fn run_workflows(request: &RunRequest<'_>) -> Result<RunReport, RunError> {
             })
             .collect();
         let join = |handle: thread::ScopedJoinHandle<'_, WorkflowReport>| {
-            handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            handle
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         started.into_iter().map(join).collect()
     });
@@ -62,7 +69,9 @@ pub fn run_workflows(request: &RunRequest<'_>) -> Result<RunReport, RunError> {
 
 /// Tells whether a workflow is there for others to call and for nothing else.
 fn is_only_called(file: &WorkflowFile) -> bool {
-    file.on.iter().all(|trigger| trigger.event.value == "workflow_call")
+    file.on
+        .iter()
+        .all(|trigger| trigger.event.value == "workflow_call")
 }
 
 fn run_file(
@@ -75,11 +84,24 @@ fn run_file(
     let path = file.path.clone();
     if let TriggerDecision::Ignored(refusal) = triggers(&file.on, &event_of(request.event)) {
         let reason = refusal.to_string();
-        (request.tell)(RunEvent::WorkflowIgnored { workflow: &path, reason: &reason });
-        return WorkflowReport { path, name, outcome: WorkflowOutcome::Ignored(reason), jobs: Vec::new() };
+        (request.tell)(RunEvent::WorkflowIgnored {
+            workflow: &path,
+            reason: &reason,
+        });
+        return WorkflowReport {
+            path,
+            name,
+            outcome: WorkflowOutcome::Ignored(reason),
+            jobs: Vec::new(),
+        };
     }
     if let Err(outcome) = refused(request, file) {
-        return WorkflowReport { path, name, outcome, jobs: Vec::new() };
+        return WorkflowReport {
+            path,
+            name,
+            outcome,
+            jobs: Vec::new(),
+        };
     }
     (request.tell)(RunEvent::WorkflowStarted { workflow: &path });
     let reports = Mutex::new(Vec::new());
@@ -113,9 +135,17 @@ fn run_file(
         Ok(end) => (end.conclusion, None),
         Err(why) => (Conclusion::Failure, Some(why)),
     };
-    (request.tell)(RunEvent::WorkflowEnded { workflow: &path, conclusion });
+    (request.tell)(RunEvent::WorkflowEnded {
+        workflow: &path,
+        conclusion,
+    });
     let jobs = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
-    WorkflowReport { path, name, outcome: WorkflowOutcome::Ran { conclusion, fault }, jobs }
+    WorkflowReport {
+        path,
+        name,
+        outcome: WorkflowOutcome::Ran { conclusion, fault },
+        jobs,
+    }
 }
 
 /// Nothing of a workflow starts if a part of it could not be honoured.
@@ -124,13 +154,26 @@ fn refused(request: &RunRequest<'_>, file: &WorkflowFile) -> Result<(), Workflow
         conclusion: Conclusion::Failure,
         fault: Some(why),
     })?;
-    let refused: Vec<_> = found.into_iter().filter(|found| found.verdict == Verdict::Refused).collect();
-    if refused.is_empty() { Ok(()) } else { Err(WorkflowOutcome::Refused(refused)) }
+    let refused: Vec<_> = found
+        .into_iter()
+        .filter(|found| found.verdict == Verdict::Refused)
+        .collect();
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        Err(WorkflowOutcome::Refused(refused))
+    }
 }
 
 /// Returns what filters look at.
 fn event_of(input: &EventInput) -> Event {
-    let text = |pointer: &str| input.payload.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
+    let text = |pointer: &str| {
+        input
+            .payload
+            .pointer(pointer)
+            .and_then(|value| value.as_str())
+            .map(str::to_owned)
+    };
     let git_ref = match input.name.as_str() {
         // These are filtered by the branch they go into.
         "pull_request" | "pull_request_target" => Some(GitRef::Branch(input.base_ref.clone())),
@@ -140,8 +183,16 @@ fn event_of(input: &EventInput) -> Event {
         }
         "workflow_run" => text("/workflow_run/head_branch").map(GitRef::Branch),
         _ => {
-            let branch = input.git_ref.strip_prefix("refs/heads/").map(|name| GitRef::Branch(name.to_owned()));
-            branch.or_else(|| input.git_ref.strip_prefix("refs/tags/").map(|name| GitRef::Tag(name.to_owned())))
+            let branch = input
+                .git_ref
+                .strip_prefix("refs/heads/")
+                .map(|name| GitRef::Branch(name.to_owned()));
+            branch.or_else(|| {
+                input
+                    .git_ref
+                    .strip_prefix("refs/tags/")
+                    .map(|name| GitRef::Tag(name.to_owned()))
+            })
         }
     };
     Event {

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    EngineUnavailable, ExecEnding, ExecReport, ExecSpec, FileVisitor, Found, FoundKind, OpenError, Output, ReapError,
-    Sandbox, SandboxControl, SandboxEngine, SandboxError, SandboxReceipt, SandboxSpec, Workspace,
+    EngineUnavailable, ExecEnding, ExecReport, ExecSpec, FileVisitor, Found, FoundKind, OpenError, Output,
+    ReapError, Sandbox, SandboxControl, SandboxEngine, SandboxError, SandboxReceipt, SandboxSpec, Workspace,
 };
 use gantry_adapters::process;
 use gantry_core::queue::build::Trouble;
@@ -37,8 +37,17 @@ pub struct HostEngine {
 /// Runs git in a folder and returns what it says.
 pub fn git(folder: &Path, words: &[&str]) -> String {
     let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
-    let ended = process::command("git").args(identity).args(words).current_dir(folder).output().unwrap();
-    assert!(ended.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    let ended = process::command("git")
+        .args(identity)
+        .args(words)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(
+        ended.status.success(),
+        "git {words:?}: {}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
     String::from_utf8_lossy(&ended.stdout).trim().to_owned()
 }
 
@@ -80,7 +89,10 @@ impl SandboxEngine for HostEngine {
         let workspace = made.outside(&spec.workspace_at);
         fs::create_dir_all(&workspace).unwrap();
         if let Workspace::Commit { repository, .. } = &spec.workspace {
-            git(&workspace, &["clone", "-q", &repository.display().to_string(), "."]);
+            git(
+                &workspace,
+                &["clone", "-q", &repository.display().to_string(), "."],
+            );
         }
         Ok(Box::new(made))
     }
@@ -117,20 +129,32 @@ impl HostBox {
 
     fn show(&self, at: &Path, path: PathBuf, visitor: &mut dyn FileVisitor) -> io::Result<()> {
         let meta = fs::symlink_metadata(at)?;
-        let bytes = if meta.is_file() { self.inside_bytes(&fs::read(at)?) } else { Vec::new() };
+        let bytes = if meta.is_file() {
+            self.inside_bytes(&fs::read(at)?)
+        } else {
+            Vec::new()
+        };
         let kind = if meta.is_dir() {
             FoundKind::Directory
         } else if meta.is_file() {
-            FoundKind::File { bytes: bytes.len() as u64 }
+            FoundKind::File {
+                bytes: bytes.len() as u64,
+            }
         } else if meta.is_symlink() {
             FoundKind::Link(fs::read_link(at)?)
         } else {
             FoundKind::Other
         };
-        let found = Found { path, mode: meta.permissions().mode() & 0o7777, kind };
+        let found = Found {
+            path,
+            mode: meta.permissions().mode() & 0o7777,
+            kind,
+        };
         visitor.visit(&found, &mut &bytes[..])?;
         if found.kind == FoundKind::Directory && visitor.enter(&found) {
-            let mut names: Vec<_> = fs::read_dir(at)?.map(|entry| entry.unwrap().file_name()).collect();
+            let mut names: Vec<_> = fs::read_dir(at)?
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
             names.sort();
             for name in names {
                 self.show(&at.join(&name), found.path.join(&name), visitor)?;
@@ -139,7 +163,13 @@ impl HostBox {
         Ok(())
     }
 
-    fn follow(&self, child: &mut Child, spec: &ExecSpec, output: &mut Output<'_>, control: &SandboxControl) -> ExecEnding {
+    fn follow(
+        &self,
+        child: &mut Child,
+        spec: &ExecSpec,
+        output: &mut Output<'_>,
+        control: &SandboxControl,
+    ) -> ExecEnding {
         let mut stdout = child.stdout.take().unwrap();
         thread::scope(|scope| {
             let reader = scope.spawn(move || -> io::Result<()> {
@@ -157,7 +187,9 @@ impl HostBox {
                 if let Some(status) = process::wait_within(child, Duration::from_millis(5)).unwrap() {
                     let by_itself = match process::signal_of(status) {
                         Some(signal) => ExecEnding::Signalled { signal },
-                        None => ExecEnding::Exited { code: status.code().unwrap_or(-1) },
+                        None => ExecEnding::Exited {
+                            code: status.code().unwrap_or(-1),
+                        },
                     };
                     break asked.map_or(by_itself, |(ending, _)| ending);
                 }
@@ -168,11 +200,17 @@ impl HostBox {
                         let ending = if control.is_cancelled() {
                             Some(ExecEnding::Cancelled)
                         } else {
-                            watch.left_of(spec.timeout).is_zero().then_some(ExecEnding::TimedOut)
+                            watch
+                                .left_of(spec.timeout)
+                                .is_zero()
+                                .then_some(ExecEnding::TimedOut)
                         };
                         if let Some(ending) = ending {
                             let group = format!("-{}", child.id());
-                            process::command("kill").args(["-TERM", "--", &group]).status().unwrap();
+                            process::command("kill")
+                                .args(["-TERM", "--", &group])
+                                .status()
+                                .unwrap();
                             asked = Some((ending, Stopwatch::start()));
                         }
                     }
@@ -197,7 +235,10 @@ impl Sandbox for HostBox {
         let env = self.env.iter().chain(&spec.env);
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
         command.envs(env.map(|(name, value)| (name, self.outside_text(value))));
-        command.current_dir(self.outside(&spec.directory)).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .current_dir(self.outside(&spec.directory))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let ending = if control.is_cancelled() {
             ExecEnding::Cancelled
         } else {
@@ -206,12 +247,18 @@ impl Sandbox for HostBox {
                 Err(error) => ExecEnding::Trouble(Trouble::CouldNotStart, error.to_string()),
             }
         };
-        ExecReport { ending, duration: watch.elapsed() }
+        ExecReport {
+            ending,
+            duration: watch.elapsed(),
+        }
     }
 
     fn put_file(&self, at: &Path, bytes: &[u8], mode: u32) -> Result<(), SandboxError> {
         let at = self.outside(at);
-        let failed = |source| SandboxError::System { doing: format!("write {}", at.display()), source };
+        let failed = |source| SandboxError::System {
+            doing: format!("write {}", at.display()),
+            source,
+        };
         fs::create_dir_all(at.parent().unwrap()).map_err(failed)?;
         // Scripts name the box's own paths.
         let text = std::str::from_utf8(bytes).map(|text| self.outside_text(text).into_bytes());
@@ -225,10 +272,11 @@ impl Sandbox for HostBox {
             path: at.display().to_string(),
             why: error.to_string(),
         })?;
-        self.show(&real, PathBuf::new(), visitor).map_err(|source| SandboxError::System {
-            doing: format!("show {}", at.display()),
-            source,
-        })
+        self.show(&real, PathBuf::new(), visitor)
+            .map_err(|source| SandboxError::System {
+                doing: format!("show {}", at.display()),
+                source,
+            })
     }
 
     fn changed_root(&self) -> Option<PathBuf> {
@@ -241,6 +289,9 @@ impl Sandbox for HostBox {
 
     fn close(self: Box<Self>) -> SandboxReceipt {
         self.living.lock().unwrap().0 -= 1;
-        SandboxReceipt { engine: "host".to_owned(), ..SandboxReceipt::default() }
+        SandboxReceipt {
+            engine: "host".to_owned(),
+            ..SandboxReceipt::default()
+        }
     }
 }

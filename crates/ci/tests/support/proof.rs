@@ -29,7 +29,11 @@ impl Proof {
             .map(|entry| entry.expect("it is read").path())
             .filter(|path| path.extension().is_some_and(|end| end == "yml"))
             .map(|path| Self {
-                name: path.file_stem().expect("it has a name").to_string_lossy().into_owned(),
+                name: path
+                    .file_stem()
+                    .expect("it has a name")
+                    .to_string_lossy()
+                    .into_owned(),
                 text: fs::read_to_string(&path).expect("it is text"),
             })
             .collect();
@@ -40,7 +44,9 @@ impl Proof {
     /// Returns the values of a `# key: value` line at the top.
     fn said(&self, key: &str) -> impl Iterator<Item = &str> {
         let start = format!("# {key}: ");
-        self.text.lines().filter_map(move |line| line.strip_prefix(&start).map(str::trim))
+        self.text
+            .lines()
+            .filter_map(move |line| line.strip_prefix(&start).map(str::trim))
     }
 
     /// Returns the features it proves.
@@ -71,7 +77,9 @@ impl Proof {
         git(&origin, &["init", "-q"]);
         git(&origin, &["add", "."]);
         git(&origin, &["commit", "-q", "-m", "all"]);
-        world.event.commit = git(&origin, &["rev-parse", "HEAD"]).parse().expect("it is a commit");
+        world.event.commit = git(&origin, &["rev-parse", "HEAD"])
+            .parse()
+            .expect("it is a commit");
         world.mirrored = mirrored();
         let event = self.said("event").next().unwrap_or("push").to_owned();
         match event.as_str() {
@@ -121,7 +129,11 @@ fn read_files(folder: &Path, each: &mut dyn FnMut(String, String)) {
             if path.is_dir() {
                 walk(root, &path, each);
             } else {
-                let inside = path.strip_prefix(root).expect("it is below").display().to_string();
+                let inside = path
+                    .strip_prefix(root)
+                    .expect("it is below")
+                    .display()
+                    .to_string();
                 each(inside, fs::read_to_string(&path).expect("it is text"));
             }
         }
@@ -140,7 +152,9 @@ pub fn render(report: &RunReport) -> String {
                 write!(text, "{}", lines.concat())
             }
             WorkflowOutcome::Ran { conclusion, fault } => {
-                let fault = fault.as_ref().map_or_else(String::new, |fault| format!(": {fault}"));
+                let fault = fault
+                    .as_ref()
+                    .map_or_else(String::new, |fault| format!(": {fault}"));
                 writeln!(text, "{} {}{fault}", workflow.name, conclusion.as_str())
             }
         }
@@ -161,13 +175,20 @@ fn render_job(job: &JobReport, text: &mut String) {
         other => format!(" [{}]", other.as_str()),
     };
     let tolerated = if job.tolerated { " tolerated" } else { "" };
-    line(2, format!("job {}: {}{ending}{tolerated}", job.name, job.conclusion.as_str()));
+    line(
+        2,
+        format!("job {}: {}{ending}{tolerated}", job.name, job.conclusion.as_str()),
+    );
     if !job.detail.is_empty() {
         line(4, format!("because: {}", job.detail));
     }
     for step in &job.steps {
         let (outcome, conclusion) = (step.outcome.as_str(), step.conclusion.as_str());
-        let counted = if outcome == conclusion { String::new() } else { format!(" as {conclusion}") };
+        let counted = if outcome == conclusion {
+            String::new()
+        } else {
+            format!(" as {conclusion}")
+        };
         line(4, format!("step {}: {outcome}{counted}", step.name));
     }
     for (name, value) in &job.outputs {
@@ -182,6 +203,8 @@ fn render_job(job: &JobReport, text: &mut String) {
     }
     if let Some(path) = &job.summary {
         let summary = fs::read_to_string(path).expect("the summary is there");
-        summary.lines().for_each(|words| line(4, format!("summary: {words}")));
+        summary
+            .lines()
+            .for_each(|words| line(4, format!("summary: {words}")));
     }
 }

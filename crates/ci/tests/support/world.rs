@@ -9,8 +9,8 @@ use gantry_ci::action::NoSource;
 use gantry_ci::artifact::ArtifactStore;
 use gantry_ci::cache::{CacheAccess, CacheStore};
 use gantry_ci::run::{
-    ActionPart, ConcurrencyGroups, Containers, EventInput, Images, JobReport, Library, RepositoryInput, RunEvent,
-    RunIdentity, RunReport, RunRequest, Stores, run_workflows,
+    ActionPart, ConcurrencyGroups, Containers, EventInput, Images, JobReport, Library, RepositoryInput,
+    RunEvent, RunIdentity, RunReport, RunRequest, Stores, run_workflows,
 };
 use gantry_core::id::CommitId;
 use gantry_workflow::model::WorkflowFile;
@@ -66,7 +66,12 @@ impl Default for World {
 }
 
 impl Library for World {
-    fn repository(&self, owner: &str, name: &str, reference: &str) -> Result<Option<Vec<ActionPart>>, String> {
+    fn repository(
+        &self,
+        owner: &str,
+        name: &str,
+        reference: &str,
+    ) -> Result<Option<Vec<ActionPart>>, String> {
         let wanted = format!("{owner}/{name}@{reference}");
         let found = self.mirrored.iter().find(|(name, _)| *name == wanted);
         Ok(found.map(|(_, files)| {
@@ -85,12 +90,19 @@ impl World {
     pub fn run(&self, texts: &[(&str, &str)]) -> RunReport {
         let files: Vec<WorkflowFile> = texts
             .iter()
-            .map(|(path, text)| WorkflowFile::parse(path, text).unwrap_or_else(|faults| panic!("{path}: {faults:?}")))
+            .map(|(path, text)| {
+                WorkflowFile::parse(path, text).unwrap_or_else(|faults| panic!("{path}: {faults:?}"))
+            })
             .collect();
         let tell = |event: RunEvent<'_>| {
             let line = match event {
                 RunEvent::StepStarted { job, name, .. } => format!("{job}: {name} starts"),
-                RunEvent::StepEnded { job, name, conclusion, .. } => format!("{job}: {name} {}", conclusion.as_str()),
+                RunEvent::StepEnded {
+                    job,
+                    name,
+                    conclusion,
+                    ..
+                } => format!("{job}: {name} {}", conclusion.as_str()),
                 RunEvent::JobEnded(report) => format!("{} {}", report.name, report.conclusion.as_str()),
                 RunEvent::WorkflowIgnored { workflow, reason } => format!("{workflow} ignored: {reason}"),
                 _ => return,
@@ -98,7 +110,10 @@ impl World {
             self.told.lock().unwrap().push(line);
         };
         let images = Images {
-            labels: vec![("ubuntu-latest".into(), Some(Image::Host)), ("self-hosted".into(), None)],
+            labels: vec![
+                ("ubuntu-latest".into(), Some(Image::Host)),
+                ("self-hosted".into(), None),
+            ],
             containers: Containers::Known(vec![("debian:13".into(), Image::Host)]),
         };
         let repository = RepositoryInput {
@@ -110,7 +125,12 @@ impl World {
         let artifacts = ArtifactStore::open(&self.folder.path().join("artifacts")).expect("it opens");
         let caches = CacheStore::open(&self.folder.path().join("caches")).expect("it opens");
         let access = CacheAccess::landed("main", "main");
-        let stores = Stores { artifacts: &artifacts, caches: &caches, access: &access, source: &NoSource };
+        let stores = Stores {
+            artifacts: &artifacts,
+            caches: &caches,
+            access: &access,
+            source: &NoSource,
+        };
         let request = RunRequest {
             workflows: &files,
             event: &self.event,
@@ -125,7 +145,12 @@ impl World {
             slots: self.slots,
             limits: &Limits::default(),
             network: &Network::None,
-            identity: RunIdentity { id: 7, number: 3, attempt: 1, debug: false },
+            identity: RunIdentity {
+                id: 7,
+                number: 3,
+                attempt: 1,
+                debug: false,
+            },
             folder: self.folder.path().to_owned(),
             stores: Some(&stores),
             library: self,
@@ -154,5 +179,6 @@ pub fn log_of(job: &JobReport) -> String {
 /// Returns the job of a name.
 pub fn job<'r>(report: &'r RunReport, name: &str) -> &'r JobReport {
     let mut jobs = report.workflows.iter().flat_map(|workflow| &workflow.jobs);
-    jobs.find(|job| job.name == name).unwrap_or_else(|| panic!("no job {name} in {report:#?}"))
+    jobs.find(|job| job.name == name)
+        .unwrap_or_else(|| panic!("no job {name} in {report:#?}"))
 }
