@@ -163,3 +163,5 @@ pub const ACTION_DEPTH_MAX: usize = 10;
 pub const ACTION_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How long a service beside a workflow job may take to become ready unless its options say otherwise.
 pub const SERVICE_READY_WITHIN: Duration = Duration::from_secs(120);
+/// A line of a secret shorter than this proves nothing where it is found, nor does one with white space in it.
+pub const SECRET_LINE_FOUND_BYTES_MIN: usize = 20;

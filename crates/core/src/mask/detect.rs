@@ -1,7 +1,10 @@
 //! Finds secrets where none may be: image layers, artifacts. Names whose secret it is and where, never its value.
 
+use std::fmt;
+
 use crate::limits::SECRET_FOUND_BYTES_MIN;
 
+use super::pattern::Patterns;
 use super::scan::{PIECE_BYTES, walk};
 use super::secrets::Secrets;
 
@@ -18,13 +21,22 @@ pub struct Finding {
 
 /// Looks for secrets in one stream.
 ///
-/// Shape: forms shorter than [`SECRET_FOUND_BYTES_MIN`] are masked like all others but prove nothing where they turn
-/// up, and are passed over here.
-#[derive(Debug)]
+/// Shape: forms that prove nothing where they turn up are masked like all others but passed over here: those shorter
+/// than [`SECRET_FOUND_BYTES_MIN`], and of a secret of several lines those lines that are short or hold white space.
 pub struct Detector {
     secrets: Secrets,
+    proofs: Patterns,
     held: Vec<u8>,
     offset: u64,
+}
+
+impl fmt::Debug for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Detector")
+            .field("secrets", &self.secrets)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Detector {
@@ -33,6 +45,7 @@ impl Detector {
     pub fn new(secrets: &Secrets) -> Self {
         Self {
             secrets: secrets.clone(),
+            proofs: secrets.patterns().proofs(SECRET_FOUND_BYTES_MIN),
             held: Vec::new(),
             offset: 0,
         }
@@ -55,11 +68,9 @@ impl Detector {
 
     fn look(&mut self, last: bool) -> Option<Finding> {
         let mut hit = None;
-        let stop = walk(self.secrets.patterns(), &self.held, last, |at, length, owner| {
-            if length >= SECRET_FOUND_BYTES_MIN {
-                hit = Some((at, owner));
-            }
-            hit.is_none()
+        let stop = walk(&self.proofs, &self.held, last, |at, _, owner| {
+            hit = Some((at, owner));
+            false
         });
         let found = hit.map(|(at, owner)| Finding {
             offset: self.offset + at as u64,
@@ -94,6 +105,10 @@ mod tests {
         secrets
             .insert("DEPLOY_KEY", b"correct-horse-battery")
             .expect("a small secret fits");
+        let pem = b"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----\n";
+        secrets.insert("PEM", pem).expect("a small secret fits");
+        let account = b"{\n  \"type\": \"service_account\",\n  \"id\": 1\n}";
+        secrets.insert("ACCOUNT", account).expect("a small secret fits");
         secrets.insert("PIN", b"1234").expect("a small secret fits");
         secrets
     }
@@ -127,8 +142,49 @@ mod tests {
     }
 
     #[test]
-    fn a_form_too_short_to_prove_anything_is_passed_over() {
+    fn a_form_that_proves_nothing_is_passed_over() {
         check("12345678 and 1234", None);
+        check("-----BEGIN PRIVATE KEY-----", None);
+        check(
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF",
+            Some((28, "PEM")),
+        );
+        check("{\"type\": \"service_account\",", None);
         check("correct-horse-batter", None);
+    }
+
+    #[test]
+    fn a_line_that_proves_nothing_does_not_hide_a_secret_that_starts_where_it_does() {
+        let mut secrets = Secrets::new();
+        secrets
+            .insert("LINES", b"battery staple\nhorse")
+            .expect("a small secret fits");
+        assert_eq!(find_secret(&secrets, b"a battery staple"), None);
+        secrets.insert("WORD", b"battery").expect("a small secret fits");
+        let expected = Finding {
+            offset: 2,
+            name: "WORD".to_owned(),
+        };
+        assert_eq!(find_secret(&secrets, b"a battery staple"), Some(expected));
+        assert!(contains_secret(&secrets, b"battery") && !contains_secret(&secrets, b"horse"));
+    }
+
+    #[test]
+    fn a_line_of_one_secret_that_is_another_secret_proves_that_one() {
+        for order in [["LINES", "WORD"], ["WORD", "LINES"]] {
+            let mut secrets = Secrets::new();
+            for name in order {
+                let value = if name == "WORD" {
+                    "battery staple"
+                } else {
+                    "battery staple\nhorse"
+                };
+                secrets
+                    .insert(name, value.as_bytes())
+                    .expect("a small secret fits");
+            }
+            let found = find_secret(&secrets, b"battery staple").expect("the word is a secret");
+            assert_eq!(found.name, "WORD", "added as {order:?}");
+        }
     }
 }

@@ -320,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_may_go_on_with_the_secrets_of_another() {
+        let (mut masker, mut out) = (Masker::new(&secrets(&["abcd"])), Vec::new());
+        let mut beside = Masker::new(masker.secrets());
+        beside.add("LATE", b"bcx").expect("a small secret fits");
+        masker.push(b"-abc", &mut out);
+        masker.set_secrets(beside.secrets());
+        masker.push(b"x-abcd", &mut out);
+        masker.finish(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "-a***-***");
+    }
+
+    #[test]
     fn a_masker_that_cannot_mask_a_secret_gives_nothing_out() {
         let (mut masker, mut out) = (Masker::new(&secrets(&["hunter2"])), Vec::new());
         masker.push(b"shown hunt", &mut out);

@@ -15,17 +15,26 @@ pub(super) fn hash(four: u32) -> u32 {
     four.wrapping_mul(0x9e37_79b1)
 }
 
+/// Whose a pattern is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// The place of the secret's name.
+    pub(super) name: u32,
+    /// Where this is found, the secret is. A line such as the heading of a key is masked, but is no proof.
+    pub(super) proves: bool,
+}
+
 /// What starts at a place of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Lookup {
     /// The longest pattern that is there whole: its length, and whose it is.
-    pub(super) longest: Option<(usize, u32)>,
+    pub(super) longest: Option<(usize, Owner)>,
     /// The text ends within a longer pattern.
     pub(super) open: bool,
 }
 
 impl Lookup {
-    fn take(&mut self, length: usize, owner: u32) {
+    fn take(&mut self, length: usize, owner: Owner) {
         if self.longest.is_none_or(|(longest, _)| longest < length) {
             self.longest = Some((length, owner));
         }
@@ -36,7 +45,7 @@ impl Lookup {
 #[derive(Clone)]
 struct Entry {
     text: Box<[u8]>,
-    owner: u32,
+    owner: Owner,
     /// The longest other entry of the table that this one starts with.
     prefix: u32,
 }
@@ -58,6 +67,7 @@ impl Table {
             slot(&a.text, shift)
                 .cmp(&slot(&b.text, shift))
                 .then_with(|| a.text.cmp(&b.text))
+                .then_with(|| b.owner.proves.cmp(&a.owner.proves))
         });
         entries.dedup_by(|later, earlier| later.text == earlier.text);
         let mut starts = vec![0_u32; (1 << bits) + 1];
@@ -102,7 +112,7 @@ impl Table {
             return;
         }
         let mut entry = &bucket[above - 1];
-        let common = entry.text.iter().zip(text).take_while(|(a, b)| a == b).count();
+        let common = common_prefix(&entry.text, text);
         while entry.text.len() > common {
             if entry.prefix == NONE {
                 return;
@@ -111,6 +121,22 @@ impl Table {
         }
         found.take(entry.text.len(), entry.owner);
     }
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let blocks = a
+        .chunks_exact(BLOCK)
+        .zip(b.chunks_exact(BLOCK))
+        .take_while(|(a, b)| a == b)
+        .count();
+    let start = blocks * BLOCK;
+    start
+        + a[start..]
+            .iter()
+            .zip(&b[start..])
+            .take_while(|(a, b)| a == b)
+            .count()
 }
 
 #[inline(always)]
@@ -135,7 +161,7 @@ pub(super) struct Patterns {
     filter: Filter,
     tables: Vec<Table>,
     /// Patterns of one to three bytes with their owners, in order of their keys.
-    short: Vec<(u32, u32)>,
+    short: Vec<(u32, Owner)>,
     /// Keys of what the longer patterns begin with.
     beginnings: BTreeSet<u32>,
     longest: usize,
@@ -169,7 +195,7 @@ impl Patterns {
     }
 
     /// Adds patterns of one owner or several. Empty ones are passed over.
-    pub(super) fn extend(&mut self, patterns: Vec<(Vec<u8>, u32)>) {
+    pub(super) fn extend(&mut self, patterns: Vec<(Vec<u8>, Owner)>) {
         let mut entries = Vec::new();
         for (text, owner) in patterns {
             self.filter.insert(&text);
@@ -198,6 +224,15 @@ impl Patterns {
         if !entries.is_empty() {
             self.tables.push(Table::new(entries));
         }
+    }
+
+    /// Returns the patterns of that length and more that prove something, as a set of its own.
+    pub(super) fn proofs(&self, bytes_min: usize) -> Self {
+        let entries = self.tables.iter().flat_map(|table| &table.entries);
+        let proofs = entries.filter(|entry| entry.owner.proves && entry.text.len() >= bytes_min);
+        let mut set = Self::new();
+        set.extend(proofs.map(|entry| (entry.text.to_vec(), entry.owner)).collect());
+        set
     }
 
     /// Returns the first place from `from` on that is worth a [`Patterns::look`]; the text's length means none.
@@ -232,6 +267,10 @@ mod tests {
 
     use super::*;
 
+    const fn owner(name: u32) -> Owner {
+        Owner { name, proves: true }
+    }
+
     fn naive(patterns: &[Vec<u8>], text: &[u8]) -> (Option<usize>, bool) {
         let whole = patterns
             .iter()
@@ -253,7 +292,7 @@ mod tests {
             for step in steps {
                 let step: Vec<Vec<u8>> = step.into_iter().map(String::into_bytes).collect();
                 all.extend(step.clone());
-                patterns.extend(step.into_iter().map(|text| (text, 0)).collect());
+                patterns.extend(step.into_iter().map(|text| (text, owner(0))).collect());
             }
             let found = patterns.look(text.as_bytes());
             let expected = naive(&all, text.as_bytes());
@@ -265,15 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn a_common_prefix_is_counted_to_the_byte() {
+        for length in [0, 1, 31, 32, 33, 64, 100] {
+            let (a, mut b) = (vec![b'a'; 100], vec![b'a'; 100]);
+            b[length.min(99)..].fill(b'b');
+            assert_eq!(common_prefix(&a, &b), length.min(99));
+            assert_eq!(common_prefix(&a, &a[..length]), length);
+        }
+    }
+
+    #[test]
     fn the_owner_of_the_longest_pattern_is_named() {
         let mut patterns = Patterns::new();
         patterns.extend(vec![
-            (b"abc".to_vec(), 1),
-            (b"abcdef".to_vec(), 2),
-            (b"abcdefgh".to_vec(), 3),
+            (b"abc".to_vec(), owner(1)),
+            (b"abcdef".to_vec(), owner(2)),
+            (b"abcdefgh".to_vec(), owner(3)),
         ]);
-        assert_eq!(patterns.look(b"abcdefgx").longest, Some((6, 2)));
-        assert_eq!(patterns.look(b"abcdexxx").longest, Some((3, 1)));
+        assert_eq!(patterns.look(b"abcdefgx").longest, Some((6, owner(2))));
+        assert_eq!(patterns.look(b"abcdexxx").longest, Some((3, owner(1))));
         assert_eq!(patterns.look(b"abxxxxxx").longest, None);
     }
 }

@@ -1,7 +1,7 @@
 //! Walks a stream for patterns, whatever pieces it comes in. Keeps the bytes from the first place on whose answer
 //! still hangs on what follows; must never keep more than the longest pattern between two pieces.
 
-use super::pattern::Patterns;
+use super::pattern::{Owner, Patterns};
 
 /// How many bytes are looked at together: the working memory of a scan, besides what it holds back.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
@@ -14,7 +14,7 @@ pub(super) fn walk(
     patterns: &Patterns,
     text: &[u8],
     last: bool,
-    mut found: impl FnMut(usize, usize, u32) -> bool,
+    mut found: impl FnMut(usize, usize, Owner) -> bool,
 ) -> usize {
     if patterns.is_empty() {
         return text.len();

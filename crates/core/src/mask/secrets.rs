@@ -1,12 +1,15 @@
 //! The set of secrets and the forms they are recognised in. Owns what is registered for a value; must never show one.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::limits::{MASK_PATTERN_BYTES_MAX, MASK_SECRET_BYTES_MAX, MASK_SECRETS_MAX};
+use crate::limits::{
+    MASK_PATTERN_BYTES_MAX, MASK_SECRET_BYTES_MAX, MASK_SECRETS_MAX, SECRET_LINE_FOUND_BYTES_MIN,
+};
 
 use super::encode::forms;
-use super::pattern::Patterns;
+use super::pattern::{Owner, Patterns};
 
 /// A secret that cannot be masked. Whoever meets this ends the output: it must not go out unmasked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,10 +54,13 @@ pub struct Secrets {
 #[derive(Clone)]
 struct Set {
     names: Vec<String>,
-    /// Values and lines.
-    count: usize,
+    /// Values and lines, so that one said again costs nothing: programs mask the same token over and over.
+    values: HashSet<Known>,
     patterns: Patterns,
 }
+
+/// A value or a line, and whether it proves its secret where it is found.
+type Known = (Box<[u8]>, bool);
 
 impl Default for Secrets {
     fn default() -> Self {
@@ -77,7 +83,7 @@ impl Secrets {
         Self {
             set: Arc::new(Set {
                 names: Vec::new(),
-                count: 0,
+                values: HashSet::new(),
                 patterns: Patterns::new(),
             }),
         }
@@ -98,7 +104,7 @@ impl Secrets {
         &mut self,
         secrets: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<(), MaskError> {
-        let mut count = self.set.count;
+        let mut added: HashSet<Known> = HashSet::new();
         let mut bytes = self.set.patterns.bytes();
         let mut names = Vec::new();
         let mut patterns = Vec::new();
@@ -109,29 +115,33 @@ impl Secrets {
                     bytes: value.len(),
                 });
             }
-            let owner = u32::try_from(self.set.names.len() + names.len()).unwrap_or(u32::MAX);
-            let values = values(value);
-            count += values.len();
-            if count > MASK_SECRETS_MAX {
+            let index = u32::try_from(self.set.names.len() + names.len());
+            let index = index.expect("there are fewer names than values, and those are limited");
+            let mut values = values(value);
+            values.retain(|known| !self.set.values.contains(known) && added.insert(known.clone()));
+            if self.set.values.len() + added.len() > MASK_SECRETS_MAX {
                 return Err(MaskError::TooMany {
                     name: name.to_owned(),
                 });
             }
-            for form in distinct_forms(&values) {
+            for (form, proves) in distinct_forms(&values) {
                 bytes += form.len();
                 if bytes > MASK_PATTERN_BYTES_MAX {
                     return Err(MaskError::TooLarge {
                         name: name.to_owned(),
                     });
                 }
-                patterns.push((form, owner));
+                patterns.push((form, Owner { name: index, proves }));
             }
             if !values.is_empty() {
                 names.push(name.to_owned());
             }
         }
+        if added.is_empty() {
+            return Ok(());
+        }
         let set = Arc::make_mut(&mut self.set);
-        set.count = count;
+        set.values.extend(added);
         set.names.extend(names);
         set.patterns.extend(patterns);
         Ok(())
@@ -155,30 +165,40 @@ impl Secrets {
         &self.set.patterns
     }
 
-    pub(super) fn name(&self, owner: u32) -> &str {
-        self.set.names.get(owner as usize).map_or("", String::as_str)
+    pub(super) fn name(&self, owner: Owner) -> &str {
+        &self.set.names[owner.name as usize]
     }
 }
 
-/// The value, as it is and trimmed, and its lines.
-fn values(value: &[u8]) -> Vec<&[u8]> {
-    let mut all = vec![value, trim(value)];
-    all.extend(value.split(|byte| matches!(byte, b'\r' | b'\n')).map(trim));
-    all.retain(|value| !trim(value).is_empty());
+/// The value, as it is and trimmed, and its lines. What is both whole and a line counts as whole.
+fn values(value: &[u8]) -> Vec<Known> {
+    let whole = trim(value);
+    let mut all: Vec<Known> = vec![(value.into(), true), (whole.into(), true)];
+    let lines = value.split(|byte| matches!(byte, b'\r' | b'\n')).map(trim);
+    all.extend(
+        lines
+            .filter(|line| *line != whole)
+            .map(|line| (line.into(), line_proves(line))),
+    );
+    all.retain(|(value, _)| !trim(value).is_empty());
     all.sort_unstable();
     all.dedup();
     all
 }
 
-fn distinct_forms(values: &[&[u8]]) -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = values
-        .iter()
-        .flat_map(|value| forms(value))
-        .map(|form| trim(&form).to_vec())
-        .collect();
-    all.retain(|form| !form.is_empty());
-    all.sort_unstable();
-    all.dedup();
+/// Headings of keys and the fixed lines of a JSON file are part of secrets and known to everybody.
+fn line_proves(line: &[u8]) -> bool {
+    line.len() >= SECRET_LINE_FOUND_BYTES_MIN && !line.iter().any(u8::is_ascii_whitespace)
+}
+
+fn distinct_forms(values: &[Known]) -> Vec<(Vec<u8>, bool)> {
+    let mut all = Vec::new();
+    for (value, proves) in values {
+        all.extend(forms(value).iter().map(|form| (trim(form).to_vec(), *proves)));
+    }
+    all.retain(|(form, _)| !form.is_empty());
+    all.sort_unstable_by(|a, b| (&a.0, b.1).cmp(&(&b.0, a.1)));
+    all.dedup_by(|later, earlier| later.0 == earlier.0);
     all
 }
 
@@ -240,6 +260,30 @@ mod tests {
             }
         );
         assert!(fitted > 0 && secrets.patterns().bytes() <= MASK_PATTERN_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_secret_said_again_costs_nothing() {
+        let mut secrets = Secrets::new();
+        secrets
+            .insert("KEY", b"first line\nsecond line")
+            .expect("a small secret fits");
+        let bytes = secrets.patterns().bytes();
+        for _ in 0..2 * MASK_SECRETS_MAX {
+            secrets
+                .insert("AGAIN", b" second line ")
+                .expect("a known secret fits always");
+            secrets
+                .insert("AGAIN", b"first line\nsecond line")
+                .expect("a known secret fits always");
+        }
+        let again = secrets.patterns().bytes();
+        assert_eq!(
+            secrets.set.names,
+            ["KEY", "AGAIN"],
+            "the first time, its white space was new"
+        );
+        assert!(again < 3 * bytes, "{again} after {bytes}");
     }
 
     #[test]

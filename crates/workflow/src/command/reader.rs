@@ -7,6 +7,10 @@
 //!
 //! Source: actions/runner, `ActionCommandManager.cs`.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::annotation::{Annotation, AnnotationLevel};
 use super::syntax::{RawCommand, parse};
 
@@ -147,6 +151,9 @@ const COMMANDS: &[&str] = &[
     "remove-matcher",
 ];
 const STOP: &str = "stop-commands";
+/// What every command holds: most lines of output are told from commands by the lack of it.
+static COLONS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("::"));
+static BRACKETS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("##["));
 /// Commands that show themselves, or must not be shown.
 const NEVER_ECHOED: &[&str] = &["add-mask", "debug", "notice", "warning", "error"];
 /// Longer tokens are masked, so that what is printed meanwhile cannot know them from the log.
@@ -177,10 +184,7 @@ impl CommandReader {
     ///
     /// Shape: never fails; what is no known command is text. Bytes that are no UTF-8 become U+FFFD in a command.
     pub fn read_line(&mut self, line: &[u8]) -> LineOutcome {
-        if memchr::memmem::find(line, b"::")
-            .or_else(|| memchr::memmem::find(line, b"##["))
-            .is_none()
-        {
+        if COLONS.find(line).is_none() && BRACKETS.find(line).is_none() {
             return LineOutcome::Text;
         }
         let line = String::from_utf8_lossy(line);

@@ -117,7 +117,9 @@ mod tests {
 
     use super::*;
 
-    fn check(line: &str, expected: Option<(&str, &[(&str, &str)], &str)>) {
+    type Parts<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
+    fn check(line: &str, expected: Option<Parts<'_>>) {
         let known = |name: &str| {
             ["warning", "add-mask"]
                 .iter()
