@@ -53,6 +53,8 @@ pub const BOX_CHORE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 pub const BOX_CHORE_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most links of a box that are followed through one another when files are looked for.
 pub const SEARCH_LINKS_DEPTH_MAX: usize = 16;
+/// The most links of a box that one search follows in all; a search that meets more fails.
+pub const SEARCH_LINKS_MAX: usize = 10_000;
 /// The most files and directories one search in a box looks at; a search that meets more fails.
 pub const SEARCH_FILES_MAX: usize = 2_000_000;
 /// The most files a mirrored action may have.

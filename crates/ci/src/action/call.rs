@@ -224,6 +224,34 @@ impl<'a> ActionCall<'a> {
         (self.log)(LogLevel::Debug, text);
     }
 
+    /// Says of inputs that were given that they change nothing here.
+    pub(super) fn without_effect(&mut self, names: &[&str], why: &str) {
+        for name in names {
+            let value = self.inputs.get(name);
+            if !matches!(value, "" | "false") {
+                let text = format!("the input {name} has no effect: {why}");
+                self.debug(&text);
+            }
+        }
+    }
+
+    /// Refuses programs of another architecture than the box's.
+    pub(super) fn check_architecture(&self) -> Result<(), ActionError> {
+        let plain = |name: &str| match name.to_lowercase().as_str() {
+            "amd64" | "x86_64" => "x64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        };
+        let wanted = self.inputs.get("architecture");
+        if wanted.is_empty() || plain(wanted) == plain(&self.arch()) {
+            return Ok(());
+        }
+        Err(ActionError::Offline(format!(
+            "this box is {}, and has no programs for {wanted}",
+            self.arch()
+        )))
+    }
+
     /// Runs a command in the workspace.
     pub(super) fn ask(&self, command: &[&str]) -> Result<Asked, ActionError> {
         self.ask_in(command, self.workspace)

@@ -43,14 +43,26 @@ impl ActionCall<'_> {
         key: &str,
         restore_keys: &[String],
     ) -> Result<bool, ActionError> {
-        let key = CacheKey::parse(key)?;
-        let others = restore_keys
+        self.find_dependencies(outcome, paths, (key, restore_keys), false)
+    }
+
+    /// The same, or only a look whether there is one.
+    pub(super) fn find_dependencies(
+        &mut self,
+        outcome: &mut ActionOutcome,
+        paths: &str,
+        keys: (&str, &[String]),
+        lookup: bool,
+    ) -> Result<bool, ActionError> {
+        let key = CacheKey::parse(keys.0)?;
+        let others = keys
+            .1
             .iter()
             .map(|text| CacheKey::parse(text))
             .collect::<Result<Vec<_>, _>>()?;
         let stores = self.stores;
         let restored = self.with_cache(paths, |spec| {
-            restore_cache(stores.caches, stores.access, (&key, &others), spec, false)
+            restore_cache(stores.caches, stores.access, (&key, &others), spec, lookup)
         });
         let matched = match restored {
             Ok(Some(Restored { hit, packed })) => {

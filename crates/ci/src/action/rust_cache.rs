@@ -35,6 +35,16 @@ const TARGETS: &str = "TARGETS";
 
 pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
     let mut outcome = ActionOutcome::default();
+    if call.inputs.get("cmd-format") != "{0}" {
+        return Err(ActionError::Offline(
+            "cmd-format of Swatinem/rust-cache is not built in".to_owned(),
+        ));
+    }
+    call.without_effect(&["cache-provider"], "caches are gantry's own");
+    call.without_effect(
+        &["cache-bin"],
+        "programs that were installed are not kept, they belong into the image",
+    );
     let exact = restore(call, &mut outcome)?;
     outcome.output("cache-hit", exact.to_string());
     if call.inputs.get("cache-on-failure") == "true" {
@@ -43,20 +53,10 @@ pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionErro
     if !call.inputs.is("save-if")? || call.inputs.is("lookup-only")? {
         outcome.post = None;
     }
-    if !call.var("CARGO_INCREMENTAL").is_some_and(|value| value != "0") {
+    if call.var("CARGO_INCREMENTAL").is_none_or(|value| value == "0") {
         outcome.set_env("CARGO_INCREMENTAL", "0");
     }
     Ok(outcome)
-}
-
-/// The same for an action that does both; its inputs for the cache have other names, or their defaults.
-pub(super) fn restore_for_toolchain(
-    call: &mut ActionCall<'_>,
-    outcome: &mut ActionOutcome,
-) -> Result<(), ActionError> {
-    let exact = restore(call, outcome)?;
-    outcome.output("cache-hit", exact.to_string());
-    Ok(())
 }
 
 /// Returns each workspace with its target directory.
@@ -156,11 +156,12 @@ fn restore(call: &mut ActionCall<'_>, outcome: &mut ActionOutcome) -> Result<boo
         .iter()
         .for_each(|part| add(&cargo.join(part)));
     let targets = call.inputs.get("cache-targets") != "false";
+    let lookup = call.inputs.is("lookup-only")?;
     if targets {
         workspaces.iter().for_each(|(_, target)| add(target));
     }
     paths.extend(call.inputs.lines("cache-directories").map(str::to_owned));
-    let exact = call.restore_dependencies(outcome, &paths.join("\n"), &key, &[prefix])?;
+    let exact = call.find_dependencies(outcome, &paths.join("\n"), (&key, &[prefix]), lookup)?;
     if targets && call.inputs.get("cache-workspace-crates") != "true" {
         let text = workspaces
             .iter()

@@ -22,22 +22,6 @@ pub(super) const OLD_INPUTS: &[InputSpec] = &[
     input("components"),
 ];
 
-pub(super) const SETUP_INPUTS: &[InputSpec] = &[
-    input("toolchain"),
-    input("target"),
-    input("components"),
-    default("cache", "true"),
-    input("cache-directories"),
-    input("cache-workspaces"),
-    default("cache-on-failure", "true"),
-    input("cache-key"),
-    input("cache-shared-key"),
-    default("matcher", "true"),
-    default("rustflags", "-D warnings"),
-    default("override", "true"),
-    input("rust-src-dir"),
-];
-
 /// What is asked for.
 struct Asked {
     toolchain: String,
@@ -123,6 +107,7 @@ pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionErro
 }
 
 pub(super) fn run_old(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
+    call.without_effect(&["profile"], "nothing is installed");
     let folder = call.inputs.get("working-directory").to_owned();
     let mut asked = match call.inputs.get("toolchain") {
         "" => file(call, &folder)?.ok_or_else(|| {
@@ -148,38 +133,6 @@ pub(super) fn run_old(call: &mut ActionCall<'_>) -> Result<ActionOutcome, Action
     outcome.output("cargo", cargo.split_whitespace().nth(1).unwrap_or_default());
     let rustup = call.tell_in(&["/bin/sh", "-c", "rustup --version 2>/dev/null"], call.workspace)?;
     outcome.output("rustup", rustup.split_whitespace().nth(1).unwrap_or_default());
-    Ok(outcome)
-}
-
-pub(super) fn run_setup(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
-    let mut asked = match (call.inputs.get("toolchain"), file(call, "")?) {
-        ("", Some(asked)) => asked,
-        ("", None) => Asked {
-            toolchain: "stable".to_owned(),
-            components: Vec::new(),
-            targets: Vec::new(),
-        },
-        (text, _) => Asked {
-            toolchain: text.split(',').next().unwrap_or(text).trim().to_owned(),
-            components: Vec::new(),
-            targets: Vec::new(),
-        },
-    };
-    asked.components.extend(words(call.inputs.get("components")));
-    asked.targets.extend(words(call.inputs.get("target")));
-    let mut outcome = ActionOutcome::default();
-    let name = provide(call, &mut outcome, &asked, call.inputs.is("override")?)?;
-    outcome.output(
-        "rustc-version",
-        call.tell_in(&["rustc", &format!("+{name}"), "--version"], call.workspace)?,
-    );
-    let flags = call.inputs.get("rustflags").to_owned();
-    if !flags.is_empty() && call.var("RUSTFLAGS").is_none() && call.var("CARGO_ENCODED_RUSTFLAGS").is_none() {
-        outcome.set_env("RUSTFLAGS", flags);
-    }
-    if call.inputs.is("cache")? {
-        super::rust_cache::restore_for_toolchain(call, &mut outcome)?;
-    }
     Ok(outcome)
 }
 

@@ -38,6 +38,11 @@ fn look(call: &ActionCall<'_>) -> Look<'static> {
 }
 
 pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
+    call.check_architecture()?;
+    call.without_effect(
+        &["check-latest", "go-download-base-url"],
+        "only what is in the box is looked at",
+    );
     let text = call.version_input(Tool::Go, "go-version", "go-version-file")?;
     // Go fetches another toolchain by itself where a module asks for one, which would not be the one chosen here.
     call.env.push(("GOTOOLCHAIN".to_owned(), "local".to_owned()));

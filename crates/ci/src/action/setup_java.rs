@@ -169,6 +169,14 @@ fn refuse(call: &ActionCall<'_>) -> Result<(), ActionError> {
 
 pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
     refuse(call)?;
+    call.check_architecture()?;
+    let unused = [
+        "check-latest",
+        "verify-signature",
+        "verify-signature-public-key",
+        "cache-jdk",
+    ];
+    call.without_effect(&unused, "only what is in the box is looked at");
     let mut wishes: Vec<String> = call.inputs.lines("java-version").map(str::to_owned).collect();
     if wishes.is_empty() {
         let text = call.version_input(Tool::Java, "java-version", "java-version-file")?;
@@ -193,6 +201,7 @@ pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionErro
         .collect();
     let mut outcome = ActionOutcome::default();
     let default = call.inputs.is("set-default")?;
+    let mut homes = Vec::new();
     for text in &wishes {
         let wanted = Wanted::parse(Tool::Java, text, false).ok_or_else(|| {
             ActionError::Failed(format!("'{text}' is no version of Java that can be looked for"))
@@ -219,9 +228,11 @@ pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionErro
         );
         outcome.output("distribution", &*distribution);
         outcome.output("version", version.to_string());
-        outcome.output("path", home);
+        outcome.output("path", &*home);
+        homes.push((text.clone(), home));
     }
     settings(call)?;
+    toolchains(call, &distribution, &homes)?;
     if !call.inputs.is("show-download-progress")? {
         let known = call.var("MAVEN_ARGS").unwrap_or_default();
         if !known.contains("-ntp") {
@@ -260,11 +271,6 @@ fn settings(call: &ActionCall<'_>) -> Result<(), ActionError> {
     };
     let name = named("server-username-env-var", "server-username", "GITHUB_ACTOR");
     let password = named("server-password-env-var", "server-password", "GITHUB_TOKEN");
-    let escape = |text: &str| {
-        text.replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;")
-    };
     let text = format!(
         "<settings>\n  <interactiveMode>false</interactiveMode>\n  <servers>\n    <server>\n      <id>{}</id>\n      <username>${{env.{}}}</username>\n      <password>${{env.{}}}</password>\n    </server>\n  </servers>\n</settings>\n",
         escape(call.inputs.get("server-id")),
@@ -272,6 +278,51 @@ fn settings(call: &ActionCall<'_>) -> Result<(), ActionError> {
         escape(&password)
     );
     Ok(call.sandbox.put_file(&at, text.as_bytes(), 0o644)?)
+}
+
+/// Writes Maven's list of JDKs, unless there is one.
+fn toolchains(
+    call: &mut ActionCall<'_>,
+    distribution: &str,
+    homes: &[(String, String)],
+) -> Result<(), ActionError> {
+    let Some(home) = call.home() else { return Ok(()) };
+    let folder = match call.inputs.get("settings-path") {
+        "" => home.join(".m2"),
+        path => call.path(path),
+    };
+    let at = folder.join("toolchains.xml");
+    if call.read_file(&at)?.is_some() {
+        call.warn(&format!("{} is there already and stays as it is", at.display()));
+        return Ok(());
+    }
+    let vendor = Some(call.inputs.get("mvn-toolchain-vendor"))
+        .filter(|text| !text.is_empty())
+        .unwrap_or(distribution);
+    let ids: Vec<&str> = call.inputs.lines("mvn-toolchain-id").collect();
+    if !ids.is_empty() && ids.len() != homes.len() {
+        return Err(ActionError::Failed(
+            "mvn-toolchain-id has to name as many as java-version does".to_owned(),
+        ));
+    }
+    let mut text = "<toolchains>\n".to_owned();
+    for (index, (version, jdk)) in homes.iter().enumerate() {
+        let id = ids
+            .get(index)
+            .map_or_else(|| format!("{vendor}_{version}"), |id| (*id).to_owned());
+        text.push_str(&format!(
+            "  <toolchain>\n    <type>jdk</type>\n    <provides><version>{}</version><vendor>{}</vendor><id>{}</id></provides>\n    <configuration><jdkHome>{}</jdkHome></configuration>\n  </toolchain>\n",
+            escape(version), escape(vendor), escape(&id), escape(jdk)
+        ));
+    }
+    text.push_str("</toolchains>\n");
+    Ok(call.sandbox.put_file(&at, text.as_bytes(), 0o644)?)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 fn dependencies(

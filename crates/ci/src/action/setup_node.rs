@@ -80,6 +80,11 @@ fn look(call: &ActionCall<'_>) -> Look<'static> {
 }
 
 pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
+    call.check_architecture()?;
+    call.without_effect(
+        &["check-latest", "mirror"],
+        "only what is in the box is looked at",
+    );
     let text = match call.version_input(Tool::Node, "node-version", "node-version-file")? {
         Some(text) => Some(text),
         None => Some(call.inputs.get("version").to_owned()).filter(|text| !text.is_empty()),

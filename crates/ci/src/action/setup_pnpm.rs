@@ -33,28 +33,32 @@ fn in_package(text: &str) -> Option<String> {
         })
 }
 
-pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
+fn wish(call: &ActionCall<'_>) -> Result<String, ActionError> {
     let file = call.path(call.inputs.get("package_json_file"));
     let named = call.read_file(&file)?.as_deref().and_then(in_package);
-    let text = match (call.inputs.get("version"), named) {
+    match (call.inputs.get("version"), named) {
         ("", None) => {
-            return Err(ActionError::Failed(
+            Err(ActionError::Failed(
                 "No pnpm version is specified. Please specify it by one of the following ways: in the GitHub Action config with the key \"version\", or in the package.json with the key \"packageManager\"".to_owned(),
-            ));
+            ))
         }
-        ("", Some(named)) => named,
+        ("", Some(named)) => Ok(named),
         (given, Some(named))
             if given != named
                 && given != "latest"
                 && named.split('.').count() == 3
                 && given.split('.').count() == 3 =>
         {
-            return Err(ActionError::Failed(format!(
+            Err(ActionError::Failed(format!(
                 "Multiple versions of pnpm specified: version {given} in the GitHub Action config, and {named} in package.json"
-            )));
+            )))
         }
-        (given, _) => given.to_owned(),
-    };
+        (given, _) => Ok(given.to_owned()),
+    }
+}
+
+pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionError> {
+    let text = wish(call)?;
     let mut places = vec![(call.path(call.inputs.get("dest")), "node_modules/.bin/pnpm")];
     if let Some(home) = call.home() {
         places.push((home.join(".local/share/pnpm"), "pnpm"));

@@ -73,6 +73,11 @@ pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionErro
             "freethreaded Python cannot be told apart in this box; use the plain one".to_owned(),
         ));
     }
+    call.check_architecture()?;
+    call.without_effect(
+        &["check-latest", "ignore-platform-version"],
+        "only what is in the box is looked at",
+    );
     let early = call.inputs.is("allow-prereleases")?;
     let update = call.inputs.is("update-environment")?;
     let wishes = wishes(call)?;

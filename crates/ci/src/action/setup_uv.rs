@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::call::{ActionCall, ActionError, ActionOutcome};
-use super::dependencies::lines;
+use super::call::{ActionCall, ActionError, ActionOutcome, PostWhen};
+use super::dependencies::{lines, save_dependencies};
 use super::inputs::{InputSpec, default, input};
 use super::matcher::PYTHON;
 use super::setup_node::prepended;
@@ -86,6 +86,13 @@ pub(super) fn run(call: &mut ActionCall<'_>) -> Result<ActionOutcome, ActionErro
             "resolution-strategy 'lowest' is not built in: the newest uv present is used".to_owned(),
         ));
     }
+    if call.inputs.is("cache-python")? {
+        call.warn("cache-python is not built in: interpreters belong into the image");
+    }
+    call.without_effect(
+        &["checksum", "manifest-file"],
+        "only what is in the box is looked at",
+    );
     let folder = call.path(call.inputs.get("working-directory"));
     let text = wish(call, &folder)?;
     let mut places = vec![(call.tool_cache().join("uv"), "*/*/uv")];
@@ -209,8 +216,21 @@ fn cache(call: &mut ActionCall<'_>, outcome: &mut ActionOutcome, folder: &Path) 
     }
     let exact = call.restore_dependencies(outcome, &lines(&[&local]), &key, &[])?;
     outcome.output("cache-hit", exact.to_string());
-    if !call.inputs.is("save-cache")? {
-        outcome.post = None;
-    }
+    outcome.post = match (call.inputs.is("save-cache")?, call.inputs.is("prune-cache")?) {
+        (false, _) => None,
+        (true, false) => outcome.post,
+        (true, true) => Some((PostWhen::Success, prune_and_save)),
+    };
     Ok(())
+}
+
+fn prune_and_save(call: &mut ActionCall<'_>, saved: &[(String, String)]) -> Result<(), ActionError> {
+    let asked = call.ask(&["uv", "cache", "prune", "--ci"])?;
+    if asked.code != 0 {
+        call.warn(&format!(
+            "uv cache prune failed, the cache is kept whole: {}",
+            asked.text.trim()
+        ));
+    }
+    save_dependencies(call, saved)
 }

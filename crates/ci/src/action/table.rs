@@ -69,12 +69,6 @@ const TABLE: &[NativeAction] = &[
         rust_toolchain::run_old
     ),
     action!(
-        "actions-rust-lang/setup-rust-toolchain",
-        Versions::Majors(1, 1),
-        rust_toolchain::SETUP_INPUTS,
-        rust_toolchain::run_setup
-    ),
-    action!(
         "actions/cache",
         Versions::Majors(2, 5),
         cached::INPUTS,

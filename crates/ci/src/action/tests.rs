@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Mutex;
 
 use gantry_adapters::engine::{Sandbox, SandboxControl};
 use gantry_core::time::Timestamp;
@@ -13,7 +14,36 @@ use crate::cache::{CacheAccess, CacheStore};
 use crate::fake_box::FakeBox;
 use crate::mask::tests::without;
 
+/// A host that has everything, and writes down what it is asked for.
+#[derive(Default)]
+struct EverySource(Mutex<Vec<Materialise>>);
+
+impl Source for EverySource {
+    fn materialise(
+        &self,
+        wanted: &Materialise,
+        sandbox: &dyn Sandbox,
+        control: &SandboxControl,
+    ) -> Result<Materialised, SourceError> {
+        self.0.lock().expect("nobody panicked").push(wanted.clone());
+        let line = "git init -q \"$0\" && cd \"$0\" && git -c user.name=a -c user.email=a@b.c commit -q --allow-empty -m x && git rev-parse HEAD";
+        let at = wanted.at.display().to_string();
+        let env = [("HOME".to_owned(), "/nonexistent".to_owned())];
+        let asked = crate::files::ask(
+            sandbox,
+            control,
+            &["/bin/sh", "-ec", line, &at],
+            &env,
+            Path::new("/"),
+        );
+        Ok(Materialised {
+            commit: asked.expect("it answers").text.trim().to_owned(),
+        })
+    }
+}
+
 struct Scene {
+    source: Option<EverySource>,
     folder: tempfile::TempDir,
     sandbox: FakeBox,
     access: CacheAccess,
@@ -58,6 +88,7 @@ fn scene() -> Scene {
         ("GITHUB_JOB", "test".to_owned()),
     ];
     Scene {
+        source: None,
         folder: tempfile::tempdir().expect("a folder"),
         access: CacheAccess::landed("main", "main"),
         env: env.map(|(name, value)| (name.to_owned(), value)).to_vec(),
@@ -104,7 +135,7 @@ impl Scene {
             artifacts: &artifacts,
             caches: &caches,
             access: &self.access,
-            source: &NoSource,
+            source: self.source.as_ref().map_or(&NoSource, |source| source),
             mask: &mask,
         };
         let mut log = Vec::new();
@@ -125,7 +156,7 @@ impl Scene {
     }
 
     fn run(&self, uses: &str, with: &[(&str, &str)]) -> Ran {
-        let (result, log) = self.with_call(uses, with, |action, call| run_action(action, call));
+        let (result, log) = self.with_call(uses, with, run_action);
         Ran { result, log }
     }
 
@@ -237,7 +268,8 @@ fn a_sparse_checkout_holds_only_what_is_asked_for() {
 fn what_a_checkout_cannot_have_offline_is_refused_by_name() {
     let mut scene = scene();
     scene.repository();
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         (&[("repository", "octo/other")], &["octo/other"]),
         (&[("ref", "v1")], &["v1"]),
         (&[("submodules", "true")], &["cannot check out"]),
@@ -251,6 +283,54 @@ fn what_a_checkout_cannot_have_offline_is_refused_by_name() {
     for (with, words) in cases {
         scene.fails("actions/checkout@v4", with, words);
     }
+}
+
+#[test]
+fn another_repository_comes_from_the_source_into_its_directory() {
+    let mut scene = scene();
+    scene.repository();
+    scene.source = Some(EverySource::default());
+    let with = [
+        ("repository", "octo/other"),
+        ("ref", "v1"),
+        ("path", "sub/other"),
+        ("fetch-depth", "0"),
+        ("submodules", "recursive"),
+    ];
+    let outcome = scene.good("actions/checkout@v4", &with);
+    let there = scene.sh("cd sub/other && git rev-parse HEAD");
+    assert_eq!(
+        (output(&outcome, "commit"), output(&outcome, "ref")),
+        (Some(there.as_str()), Some("v1"))
+    );
+    let asked = scene
+        .source
+        .expect("it is there")
+        .0
+        .into_inner()
+        .expect("nobody panicked");
+    let wanted = Materialise {
+        repository: Some("octo/other".to_owned()),
+        reference: Some("v1".to_owned()),
+        at: scene.sandbox.workspace().join("sub/other"),
+        depth: 0,
+        tags: false,
+        lfs: false,
+        submodules: Submodules::Recursive,
+    };
+    assert_eq!(asked, [wanted]);
+}
+
+#[test]
+fn programs_for_another_architecture_are_refused() {
+    let scene = scene();
+    scene.program("bin/node", "v18.19.1");
+    scene.good("actions/setup-node@v4", &[("architecture", "amd64")]);
+    scene.fails(
+        "actions/setup-node@v4",
+        &[("architecture", "arm64")],
+        &["this box is x64"],
+    );
 }
 
 #[test]

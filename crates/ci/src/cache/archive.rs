@@ -201,8 +201,11 @@ mod tests {
         }
     }
 
+    /// A path, what is there, where it leads, and what it holds.
+    type Raw<'a> = (&'a [u8], EntryType, &'a [u8], &'a [u8]);
+
     /// Makes a tar file whose names nobody checked.
-    fn raw(entries: &[(&[u8], EntryType, &[u8], &[u8])]) -> Vec<u8> {
+    fn raw(entries: &[Raw<'_>]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
         for (path, kind, link, content) in entries {
             let mut header = Header::new_gnu();

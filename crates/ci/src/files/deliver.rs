@@ -131,8 +131,9 @@ mod tests {
     #[test]
     fn a_file_larger_than_one_part_arrives_whole() {
         let sandbox = FakeBox::new();
-        let bytes: Vec<u8> = (0..DELIVERY_PART_BYTES_MAX + 1000)
-            .map(|at| (at % 251) as u8)
+        let bytes: Vec<u8> = (0..=250_u8)
+            .cycle()
+            .take(DELIVERY_PART_BYTES_MAX + 1000)
             .collect();
         let at = sandbox.workspace().join("a 'file'");
         let count = deliver_file(&sandbox, &SandboxControl::default(), &at, &mut &bytes[..], 0o640);

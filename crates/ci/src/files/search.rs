@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use gantry_adapters::engine::{FileVisitor, Found, FoundKind, Sandbox, SandboxError};
-use gantry_core::limits::{SEARCH_FILES_MAX, SEARCH_LINKS_DEPTH_MAX};
+use gantry_core::limits::{SEARCH_FILES_MAX, SEARCH_LINKS_DEPTH_MAX, SEARCH_LINKS_MAX};
 
 use super::Patterns;
 
@@ -41,7 +41,9 @@ pub enum SearchError {
     #[error("cannot look for files in the box")]
     Box(#[source] SandboxError),
     /// There is too much to look at.
-    #[error("the patterns lead to more than {SEARCH_FILES_MAX} files and directories; name a smaller part")]
+    #[error(
+        "the patterns lead to more than {SEARCH_FILES_MAX} files and directories or {SEARCH_LINKS_MAX} links; name a smaller part"
+    )]
     TooMany,
     /// Whoever takes the files gave up.
     #[error("cannot take {path} out of the box")]
@@ -74,6 +76,7 @@ pub fn search(
         take,
         searched: Searched::default(),
         seen: 0,
+        links_seen: 0,
         start: Start::default(),
         links: VecDeque::new(),
         failed: None,
@@ -123,6 +126,7 @@ struct Looking<'a, 'b> {
     take: &'a mut TakeFile<'b>,
     searched: Searched,
     seen: usize,
+    links_seen: usize,
     start: Start,
     links: VecDeque<Start>,
     failed: Option<SearchError>,
@@ -168,7 +172,13 @@ impl Looking<'_, '_> {
         Ok(())
     }
 
-    fn follow(&mut self, path: PathBuf, found: &Path, text: &Path) {
+    fn follow(&mut self, path: PathBuf, found: &Path, text: &Path) -> io::Result<()> {
+        // Directories that all link to one another are reached in more ways than anybody could look at.
+        self.links_seen += 1;
+        if self.links_seen > SEARCH_LINKS_MAX {
+            self.failed = Some(SearchError::TooMany);
+            return Err(io::Error::other("too many links"));
+        }
         let real_link = below(&self.start.real, found);
         let target = plain(&real_link.parent().unwrap_or(Path::new("/")).join(text));
         let goes_round = real_link.starts_with(&target)
@@ -179,7 +189,7 @@ impl Looking<'_, '_> {
                 .any(|earlier| *earlier == target || earlier.starts_with(&target));
         if goes_round || self.start.followed.len() >= SEARCH_LINKS_DEPTH_MAX {
             self.searched.broken.push(path);
-            return;
+            return Ok(());
         }
         let mut followed = self.start.followed.clone();
         followed.push(target.clone());
@@ -188,6 +198,7 @@ impl Looking<'_, '_> {
             real: target,
             followed,
         });
+        Ok(())
     }
 }
 
@@ -208,7 +219,7 @@ impl FileVisitor for Looking<'_, '_> {
             FoundKind::Directory => {}
             FoundKind::Link(text) => {
                 if self.patterns.matches(&path, true) || self.patterns.may_match_below(&path) {
-                    self.follow(path, &found.path, text);
+                    self.follow(path, &found.path, text)?;
                 }
             }
             FoundKind::Other => {
@@ -287,7 +298,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_found() {
         let searched = check("nothing\nout/*", false, tree, &["out/a", "out/e/f.map"]);
-        assert_eq!(searched.broken, [PathBuf::new(); 0]);
+        assert!(searched.broken.is_empty());
     }
 
     #[test]
@@ -314,6 +325,21 @@ mod tests {
             broken.contains(&"broken".as_ref()) && broken.contains(&"circle".as_ref()),
             "{broken:?}"
         );
+    }
+
+    #[test]
+    fn directories_that_all_link_to_one_another_end_the_search() {
+        let sandbox = FakeBox::new();
+        for from in 0..8 {
+            let folder = sandbox.workspace().join(format!("d{from}"));
+            fs::create_dir(&folder).expect("made");
+            for to in (0..8).filter(|to| *to != from) {
+                symlink(format!("../d{to}"), folder.join(format!("l{to}"))).expect("linked");
+            }
+        }
+        let patterns = Patterns::parse(".", &sandbox.workspace(), None, true).expect("a pattern");
+        let result = search(&sandbox, &patterns, true, &mut |_, _| Ok(()));
+        assert!(matches!(result, Err(SearchError::TooMany)), "{result:?}");
     }
 
     #[test]

@@ -10,9 +10,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
-use gantry_adapters::process::{Bounds, ProcessError, command, run};
+use gantry_adapters::git::GitProgram;
+use gantry_adapters::process::{Bounds, ProcessError, run};
 use gantry_core::limits::{BOX_CHORE_TIMEOUT, MIRROR_BYTES_MAX, MIRROR_FILES_MAX};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,8 @@ const FACTS: &str = "mirror.json";
 const TREE: &str = "tree";
 /// How long Git may take to tell about a local clone.
 const GIT_TIMEOUT: Duration = BOX_CHORE_TIMEOUT;
+/// How much of its answer is read; a commit's name is far shorter.
+const GIT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// What is known of a mirrored repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -353,33 +357,22 @@ fn copy_directory(from: &Path, to: &Path) -> Result<(), MirrorError> {
 
 /// Copies the files of a ref out of a clone and returns the commit.
 fn copy_ref(clone: &Path, version: &str, scratch: &Path, to: &Path) -> Result<String, MirrorError> {
+    // No hook, filter or setting of a user has a say in what is copied: the door to Git sees to that.
+    let program = GitProgram::at(clone);
     let git = |words: &[&str]| {
-        let mut git = command("git");
-        git.arg("-C").arg(clone).args(words);
-        // No hook, filter or setting of the clone or of a user has a say in what is copied.
-        git.env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null");
-        run(
-            &mut git,
-            Bounds {
-                timeout: GIT_TIMEOUT,
-                output_bytes_max: 64 * 1024,
-            },
-        )
+        let mut git = program.command(words);
+        git.stdin(Stdio::null());
+        let bounds = Bounds {
+            timeout: GIT_TIMEOUT,
+            output_bytes_max: GIT_OUTPUT_BYTES_MAX,
+        };
+        run(&mut git, bounds)
     };
     let mut commit = None;
     let mut said = String::new();
     for prefix in ["refs/tags/", "refs/heads/", "refs/remotes/origin/", ""] {
         let name = format!("{prefix}{version}^{{commit}}");
-        let finished = git(&[
-            "-c",
-            "safe.directory=*",
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            &name,
-        ])?;
+        let finished = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name])?;
         if finished.status.success() {
             commit = Some(String::from_utf8_lossy(&finished.stdout).trim().to_owned());
             break;
@@ -394,14 +387,7 @@ fn copy_ref(clone: &Path, version: &str, scratch: &Path, to: &Path) -> Result<St
     let commit = commit.ok_or_else(|| no_ref(said))?;
     let tar = scratch.join("tree.tar");
     let output = format!("--output={}", tar.display());
-    let finished = git(&[
-        "-c",
-        "safe.directory=*",
-        "archive",
-        "--format=tar",
-        &output,
-        &commit,
-    ])?;
+    let finished = git(&["archive", "--format=tar", &output, &commit])?;
     if !finished.status.success() {
         return Err(no_ref(
             String::from_utf8_lossy(&finished.stderr).trim().to_owned(),
@@ -475,11 +461,8 @@ mod tests {
         }
 
         fn git(&self, words: &[&str]) -> String {
-            let mut git = command("git");
-            git.arg("-C")
-                .arg(self.from())
-                .args(["-c", "user.name=a", "-c", "user.email=a@b.c"])
-                .args(words);
+            let author = ["-c", "user.name=a", "-c", "user.email=a@b.c"];
+            let mut git = GitProgram::at(self.from()).command(author.iter().chain(words));
             let bounds = Bounds {
                 timeout: Duration::from_secs(60),
                 output_bytes_max: 4096,

@@ -20,7 +20,7 @@ use super::taken::Copying;
 use crate::cache::{
     CacheAccess, CacheError, Kept, Scope, disk, list, make_unique, plan_eviction, sync, write_out,
 };
-use crate::digest::{Running, of_bytes};
+use crate::digest::of_bytes;
 
 const FACTS: &str = "snapshot.json";
 const TREE: &str = "tree";
@@ -161,7 +161,7 @@ impl SnapshotStore {
         let snapshot = Snapshot {
             scope: access.writes().clone(),
             name: name.to_owned(),
-            digest: std::mem::replace(&mut copying.digest, Running::default()).finish(),
+            digest: std::mem::take(&mut copying.digest).finish(),
             entry_count: copying.entries,
             size_bytes: copying.bytes,
             created_at_ms: now.as_millis(),
