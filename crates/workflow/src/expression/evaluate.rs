@@ -373,3 +373,89 @@ fn kind_name(value: &Value) -> &'static str {
         Value::Object(_) => "Object",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixed_scope::FixedScope;
+    use super::super::place::workflow::{JOB_IF, STEP_IF};
+    use super::*;
+
+    fn answer(text: &str) -> Result<String, String> {
+        let scope = FixedScope::of([("env", r#"{"list": ["a", "b"], "object": {"x": {"y": 1}}}"#)]);
+        let expression = Expression::parse(text, &STEP_IF).unwrap();
+        let value = expression.evaluate(&scope);
+        value
+            .map(|value| value.to_json_text())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_needed_is_not_evaluated() {
+        let check = |text: &str, expected: &str| assert_eq!(answer(text).as_deref(), Ok(expected), "{text}");
+        check("false && fromJSON('')", "false");
+        check("1 || fromJSON('')", "1");
+        check("case(true, 1, fromJSON(''))", "1");
+        check("format('x', fromJSON(''))", "\"x\"");
+        check("startsWith(env, fromJSON(''))", "false");
+        check("join(env.none, fromJSON(''))", "\"\"");
+        check("contains(env.list.*.none, fromJSON(''))", "false");
+        check("env.none[fromJSON('')]", "null");
+    }
+
+    #[test]
+    fn a_context_without_a_value_is_null() {
+        let check = |text: &str, expected: &str| assert_eq!(answer(text).as_deref(), Ok(expected), "{text}");
+        check("matrix", "null");
+        check("matrix.os == ''", "true");
+        check("matrix.*.os", "[]");
+        check("env.object == env.object", "true");
+        check("env.object == fromJSON(toJSON(env.object))", "false");
+        check("env.object[* && 'x']", "{\n  \"y\": 1\n}");
+    }
+
+    #[test]
+    fn files_are_hashed_by_the_scope() {
+        let check = |text: &str, expected: &str| assert_eq!(answer(text).as_deref(), Ok(expected), "{text}");
+        check("hashFiles('a', env.list[1])", "\"false a b\"");
+        check("hashFiles('--Follow-Symbolic-Links', 'a')", "\"true a\"");
+        let error = answer("1 == hashFiles('--all', 'a')").unwrap_err();
+        assert!(error.starts_with("Invalid glob option --all"), "{error}");
+    }
+
+    #[test]
+    fn an_error_says_what_and_where() {
+        let check = |text: &str, expected: &str| assert_eq!(answer(text), Err(expected.to_owned()), "{text}");
+        check(
+            "'é' && fromJSON('')",
+            "Error parsing fromJson: the text is empty. Located at position 8 within expression: 'é' && fromJSON('')",
+        );
+        check(
+            "format('{0:x}', true)",
+            "The format specifiers 'x' are not valid for objects of type 'Boolean'. Located at position 1 within \
+             expression: format('{0:x}', true)",
+        );
+        let scope = FixedScope::default();
+        let expression = Expression::parse("success() && failure('unknown')", &JOB_IF).unwrap();
+        let error = expression.evaluate(&scope).unwrap_err();
+        assert_eq!(error.offset, 13);
+        assert!(
+            error
+                .to_string()
+                .starts_with("there is no job 'unknown'. Located at position 14"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn text_that_grows_out_of_bounds_is_refused() {
+        let tenfold = |inner: &str| format!("format('{}', {inner})", "{0}".repeat(10));
+        let grown = (0..6).fold("'0123456789'".to_owned(), |inner, _| tenfold(&inner));
+        let error = answer(&grown).unwrap_err();
+        assert!(
+            error.starts_with("The maximum allowed memory size was exceeded"),
+            "{error}"
+        );
+        let bounded = (0..4).fold("'0123456789'".to_owned(), |inner, _| tenfold(&inner));
+        assert_eq!(answer(&bounded).map(|text| text.len()), Ok(100_002));
+    }
+}

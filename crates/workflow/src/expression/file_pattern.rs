@@ -421,7 +421,7 @@ mod tests {
     ];
 
     fn selected(patterns: &[&str]) -> Vec<String> {
-        let patterns = FilePatterns::parse(patterns, "/work/[ws]").unwrap();
+        let patterns = FilePatterns::parse(patterns, "/srv/[ws]").unwrap();
         let files = FILES.iter().map(|file| (*file).to_owned()).collect();
         patterns.select(files)
     }
@@ -432,7 +432,7 @@ mod tests {
             |patterns: &[&str], expected: &[&str]| assert_eq!(selected(patterns), expected, "{patterns:?}");
         check(&["Cargo.lock"], &["Cargo.lock"]);
         check(&["./Cargo.lock"], &["Cargo.lock"]);
-        check(&["/work/[[]ws]/a/b*"], &["a/b/Cargo.lock", "a/b.txt"]);
+        check(&["/srv/[[]ws]/a/b*"], &["a/b/Cargo.lock", "a/b.txt"]);
         check(
             &["**/Cargo.lock"],
             &["Cargo.lock", "a/Cargo.lock", "a/b/Cargo.lock"],

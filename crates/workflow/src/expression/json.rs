@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 
 use super::limits::JSON_DEPTH_MAX;
+use super::loose_json;
 use super::memory::{Counter, MemoryExceeded};
 use super::number::format_number;
 use super::value::{Array, Object, Value};
@@ -15,7 +16,10 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Err("the text is empty".to_owned());
     }
-    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let value = match serde_json::from_str::<Value>(text) {
+        Ok(value) => value,
+        Err(error) => loose_json::parse(text).ok_or_else(|| error.to_string())?,
+    };
     if depth(&value) > JSON_DEPTH_MAX {
         return Err(format!("it is nested deeper than {JSON_DEPTH_MAX} levels"));
     }

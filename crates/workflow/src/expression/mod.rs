@@ -16,6 +16,7 @@ mod function;
 mod json;
 mod lexer;
 mod limits;
+mod loose_json;
 mod memory;
 mod number;
 mod parser;

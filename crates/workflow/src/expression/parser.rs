@@ -237,3 +237,73 @@ fn is_deeper_than(nodes: &[Node], id: NodeId, most: usize) -> bool {
         NodeKind::And(parts) | NodeKind::Or(parts) | NodeKind::Call(_, parts) => parts.iter().any(is_deeper),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AVAILABLE: Availability<'static> = Availability::of(&["env"]);
+
+    fn kind(text: &str) -> Result<(), ParseErrorKind> {
+        parse(text, &AVAILABLE).map(drop).map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn parentheses_and_chains_are_as_long_as_the_text_may_be() {
+        let count = EXPRESSION_UNITS_MAX / 2 - 1;
+        assert_eq!(
+            kind(&format!("{}1{}", "(".repeat(count), ")".repeat(count))),
+            Ok(())
+        );
+        assert_eq!(
+            kind(&format!("1{}", "&&1".repeat(EXPRESSION_UNITS_MAX / 3 - 1))),
+            Ok(())
+        );
+        assert_eq!(
+            kind(&"!".repeat(EXPRESSION_UNITS_MAX)),
+            Err(ParseErrorKind::UnexpectedEndOfExpression)
+        );
+        let too_deep = format!("{}1", "!".repeat(EXPRESSION_UNITS_MAX - 1));
+        assert_eq!(kind(&too_deep), Err(ParseErrorKind::ExceededMaxDepth));
+    }
+
+    #[test]
+    fn length_is_counted_in_utf_16() {
+        let quoted = |count: usize| format!("'{}'", "😊".repeat(count));
+        assert_eq!(kind(&quoted(EXPRESSION_UNITS_MAX / 2 - 1)), Ok(()));
+        assert_eq!(
+            kind(&quoted(EXPRESSION_UNITS_MAX / 2)),
+            Err(ParseErrorKind::ExceededMaxLength)
+        );
+    }
+
+    #[test]
+    fn an_error_has_its_bytes_and_githubs_position() {
+        let error = parse("'😊' == nope", &AVAILABLE).unwrap_err();
+        assert_eq!(error.bytes, Some(10..14));
+        let expected =
+            "Unrecognized named-value: 'nope'. Located at position 9 within expression: '😊' == nope";
+        assert_eq!(error.to_string(), expected);
+        let error = parse("1 == Contains('a')", &AVAILABLE).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("Too few parameters supplied: 'Contains'. Located at position 6")
+        );
+    }
+
+    #[test]
+    fn names_and_functions_used_are_known() {
+        let expression = parse("ENV.a && format('{0}', env.b, toJSON(env))", &AVAILABLE).unwrap();
+        assert_eq!(expression.contexts().collect::<Vec<_>>(), ["env"; 3]);
+        assert_eq!(
+            expression.functions().collect::<Vec<_>>(),
+            [Function::ToJson, Function::Format]
+        );
+        assert!(!expression.uses_status_function());
+        assert_eq!(
+            expression.to_string(),
+            "(env.a && format('{0}', env.b, toJSON(env)))"
+        );
+    }
+}

@@ -23,6 +23,7 @@ const fn step_if(contexts: &'static [&'static str]) -> Availability<'static> {
 /// The keys of a workflow.
 ///
 /// Source: "Context availability" of GitHub's documentation, and `workflow-v1.0.json` of actions/languageservices.
+/// Where they differ (credentials of containers, `steps` in their variables) what either gives is available.
 pub mod workflow {
     use super::{Availability, StatusArguments, step, step_if};
 
@@ -36,9 +37,6 @@ pub mod workflow {
     ];
     const CREDENTIALS: &[&str] = &[
         "github", "inputs", "vars", "needs", "strategy", "matrix", "secrets", "env",
-    ];
-    const ON_RUNNER: &[&str] = &[
-        "github", "inputs", "vars", "needs", "strategy", "matrix", "job", "runner", "env", "secrets",
     ];
     const IN_STEPS: &[&str] = &[
         "github", "inputs", "vars", "needs", "strategy", "matrix", "job", "runner", "env", "steps",
@@ -92,13 +90,13 @@ pub mod workflow {
     /// `jobs.<job_id>.container.credentials`.
     pub const JOB_CONTAINER_CREDENTIALS: Place = Place::of(CREDENTIALS);
     /// `jobs.<job_id>.container.env.<env_id>`.
-    pub const JOB_CONTAINER_ENV: Place = Place::of(ON_RUNNER);
+    pub const JOB_CONTAINER_ENV: Place = Place::of(IN_STEPS_WITH_SECRETS);
     /// `jobs.<job_id>.services`.
     pub const JOB_SERVICES: Place = Place::of(IN_MATRIX);
     /// `jobs.<job_id>.services.<service_id>.credentials`.
     pub const JOB_SERVICE_CREDENTIALS: Place = Place::of(CREDENTIALS);
     /// `jobs.<job_id>.services.<service_id>.env.<env_id>`.
-    pub const JOB_SERVICE_ENV: Place = Place::of(ON_RUNNER);
+    pub const JOB_SERVICE_ENV: Place = Place::of(IN_STEPS_WITH_SECRETS);
     /// `jobs.<job_id>.with.<with_id>`.
     pub const JOB_WITH: Place = Place::of(IN_MATRIX);
     /// `jobs.<job_id>.secrets.<secrets_id>`.
@@ -144,4 +142,61 @@ pub mod actions {
     pub const STEP_IF: Place = step_if(IN_STEPS);
     /// Every other key of `runs.steps[*]` of a composite action.
     pub const STEP: Place = step(IN_STEPS);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Availability, Expression};
+    use super::{actions, workflow};
+
+    #[test]
+    fn each_key_has_what_githubs_table_gives_it() {
+        let check = |place: &Availability<'_>, text: &str, expected: Result<(), &str>| {
+            let answer = Expression::parse(text, place)
+                .map(drop)
+                .map_err(|error| error.kind.to_string());
+            assert_eq!(answer, expected.map_err(str::to_owned), "{text}");
+        };
+        let no_context = Err("Unrecognized named-value");
+        let no_function = Err("Unrecognized function");
+        check(&workflow::RUN_NAME, "github.actor", Ok(()));
+        check(&workflow::RUN_NAME, "secrets.x", no_context);
+        check(&workflow::ENV, "SECRETS.x", Ok(()));
+        check(&workflow::CALL_OUTPUT_VALUE, "jobs.a.outputs.b", Ok(()));
+        check(
+            &workflow::JOB_IF,
+            "needs.a.result == 'success' && success('a', 'b')",
+            Ok(()),
+        );
+        check(&workflow::JOB_IF, "matrix.os", no_context);
+        check(&workflow::JOB_IF, "hashFiles('a')", no_function);
+        check(
+            &workflow::JOB_IF,
+            "always('a')",
+            Err("Too many parameters supplied"),
+        );
+        check(&workflow::JOB_RUNS_ON, "matrix.os", Ok(()));
+        check(&workflow::JOB_RUNS_ON, "env.os", no_context);
+        check(&workflow::JOB_ENV, "secrets.x", Ok(()));
+        check(&workflow::JOB_ENV, "runner.os", no_context);
+        check(&workflow::JOB_CONTAINER_ENV, "runner.os", Ok(()));
+        check(&workflow::JOB_OUTPUTS, "steps.a.outputs.b", Ok(()));
+        check(&workflow::JOB_OUTPUTS, "always()", no_function);
+        check(&workflow::STEP_IF, "hashFiles('a') != '' || cancelled()", Ok(()));
+        check(
+            &workflow::STEP_IF,
+            "success('a')",
+            Err("Too many parameters supplied"),
+        );
+        check(&workflow::STEP_IF, "secrets.x", no_context);
+        check(
+            &workflow::STEP_RUN,
+            "hashFiles()",
+            Err("Too few parameters supplied"),
+        );
+        check(&workflow::STEP_RUN, "failure()", no_function);
+        check(&actions::STEP, "inputs.a", Ok(()));
+        check(&actions::STEP, "secrets.a", no_context);
+        check(&actions::STEP_IF, "failure()", Ok(()));
+    }
 }

@@ -30,7 +30,7 @@ impl Value {
         Self::String(text.into())
     }
 
-    /// Reads JSON text, keeping the order of keys.
+    /// Reads JSON text as `fromJSON` does, keeping the order of keys.
     ///
     /// Errors: the reader's words, for text that is not JSON or is nested deeper than
     /// [`JSON_DEPTH_MAX`](super::JSON_DEPTH_MAX).
