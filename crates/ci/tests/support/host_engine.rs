@@ -42,7 +42,7 @@ pub fn git(folder: &Path, words: &[&str]) -> String {
         .args(words)
         .current_dir(folder)
         .output()
-        .unwrap();
+        .expect("the host works");
     assert!(
         ended.status.success(),
         "git {words:?}: {}",
@@ -74,20 +74,23 @@ impl SandboxEngine for HostEngine {
         if let Some(error) = &self.refuses {
             return Err(error.clone());
         }
-        self.opened.lock().unwrap().push(spec.clone());
+        self.opened
+            .lock()
+            .expect("nobody panics with it")
+            .push(spec.clone());
         {
-            let mut living = self.living.lock().unwrap();
+            let mut living = self.living.lock().expect("nobody panics with it");
             living.0 += 1;
             living.1 = living.1.max(living.0);
         }
         let made = HostBox {
-            root: tempfile::tempdir().unwrap(),
+            root: tempfile::tempdir().expect("the host works"),
             env: spec.env.clone(),
             commands: Arc::clone(&self.commands),
             living: Arc::clone(&self.living),
         };
         let workspace = made.outside(&spec.workspace_at);
-        fs::create_dir_all(&workspace).unwrap();
+        fs::create_dir_all(&workspace).expect("the host works");
         if let Workspace::Commit { repository, .. } = &spec.workspace {
             git(
                 &workspace,
@@ -153,7 +156,7 @@ impl HostBox {
         visitor.visit(&found, &mut &bytes[..])?;
         if found.kind == FoundKind::Directory && visitor.enter(&found) {
             let mut names: Vec<_> = fs::read_dir(at)?
-                .map(|entry| entry.unwrap().file_name())
+                .map(|entry| entry.expect("the host works").file_name())
                 .collect();
             names.sort();
             for name in names {
@@ -170,7 +173,7 @@ impl HostBox {
         output: &mut Output<'_>,
         control: &SandboxControl,
     ) -> ExecEnding {
-        let mut stdout = child.stdout.take().unwrap();
+        let mut stdout = child.stdout.take().expect("the host works");
         thread::scope(|scope| {
             let reader = scope.spawn(move || -> io::Result<()> {
                 let mut chunk = vec![0; 64 * 1024];
@@ -184,7 +187,9 @@ impl HostBox {
             let watch = Stopwatch::start();
             let mut asked: Option<(ExecEnding, Stopwatch)> = None;
             let ending = loop {
-                if let Some(status) = process::wait_within(child, Duration::from_millis(5)).unwrap() {
+                if let Some(status) =
+                    process::wait_within(child, Duration::from_millis(5)).expect("the host works")
+                {
                     let by_itself = match process::signal_of(status) {
                         Some(signal) => ExecEnding::Signalled { signal },
                         None => ExecEnding::Exited {
@@ -210,14 +215,14 @@ impl HostBox {
                             process::command("kill")
                                 .args(["-TERM", "--", &group])
                                 .status()
-                                .unwrap();
+                                .expect("the host works");
                             asked = Some((ending, Stopwatch::start()));
                         }
                     }
                 }
             };
-            process::end_group(child).unwrap();
-            match reader.join().unwrap() {
+            process::end_group(child).expect("the host works");
+            match reader.join().expect("the host works") {
                 Ok(()) => ending,
                 Err(error) => ExecEnding::Trouble(Trouble::Interrupted, error.to_string()),
             }
@@ -227,7 +232,10 @@ impl HostBox {
 
 impl Sandbox for HostBox {
     fn exec(&self, spec: &ExecSpec, output: &mut Output<'_>, control: &SandboxControl) -> ExecReport {
-        self.commands.lock().unwrap().push(spec.clone());
+        self.commands
+            .lock()
+            .expect("nobody panics with it")
+            .push(spec.clone());
         let watch = Stopwatch::start();
         let mut command = process::command("/bin/sh");
         command.args(["-c", "exec 2>&1; exec \"$@\"", "sh"]);
@@ -259,7 +267,7 @@ impl Sandbox for HostBox {
             doing: format!("write {}", at.display()),
             source,
         };
-        fs::create_dir_all(at.parent().unwrap()).map_err(failed)?;
+        fs::create_dir_all(at.parent().expect("the host works")).map_err(failed)?;
         // Scripts name the box's own paths.
         let text = std::str::from_utf8(bytes).map(|text| self.outside_text(text).into_bytes());
         fs::write(&at, text.unwrap_or_else(|_| bytes.to_vec())).map_err(failed)?;
@@ -288,7 +296,7 @@ impl Sandbox for HostBox {
     }
 
     fn close(self: Box<Self>) -> SandboxReceipt {
-        self.living.lock().unwrap().0 -= 1;
+        self.living.lock().expect("nobody panics with it").0 -= 1;
         SandboxReceipt {
             engine: "host".to_owned(),
             ..SandboxReceipt::default()

@@ -107,7 +107,7 @@ impl World {
                 RunEvent::WorkflowIgnored { workflow, reason } => format!("{workflow} ignored: {reason}"),
                 _ => return,
             };
-            self.told.lock().unwrap().push(line);
+            self.told.lock().expect("nobody panics with it").push(line);
         };
         let images = Images {
             labels: vec![
@@ -160,7 +160,11 @@ impl World {
             tell: &tell,
         };
         let report = run_workflows(&request).expect("the secrets can be masked");
-        assert_eq!(self.engine.living.lock().unwrap().0, 0, "every box is closed");
+        assert_eq!(
+            self.engine.living.lock().expect("nobody panics with it").0,
+            0,
+            "every box is closed"
+        );
         report
     }
 
