@@ -227,3 +227,63 @@ fn a_newer_run_of_a_group_cancels_the_one_in_progress() {
         assert_eq!(running.join().expect("it ends"), Ending::Cancelled);
     });
 }
+
+#[test]
+fn a_box_that_breaks_in_a_step_runs_nothing_more_and_blames_nobody() {
+    let mut world = World::default();
+    world.engine.breaks = Some((2, Trouble::Interrupted));
+    let steps = "    steps:\n      - run: exit 0\n      - run: exit 0\n        continue-on-error: true\n      - if: always()\n        run: exit 1\n";
+    let report = world.run_one(&format!(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{steps}"
+    ));
+    assert_eq!(report.ending(), Ending::Trouble(Trouble::Interrupted));
+    let ended = job(&report, "a");
+    assert_eq!(ended.detail, "command 2 broke");
+    assert_eq!(ended.steps[2].outcome, Conclusion::Skipped);
+    assert_eq!(
+        world.engine.commands.lock().expect("nobody panics with it").len(),
+        2
+    );
+}
+
+#[test]
+fn a_failure_before_the_box_broke_stays_a_verdict() {
+    let mut world = World::default();
+    world.engine.breaks = Some((2, Trouble::Interrupted));
+    let steps = "    steps:\n      - run: echo 'error: this is why'; exit 1\n      - if: always()\n        run: exit 0\n";
+    let report = world.run_one(&format!(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{steps}"
+    ));
+    assert_eq!(report.ending(), Ending::Failed);
+    let evidence = &job(&report, "a").evidence;
+    assert!(
+        evidence.iter().any(|line| line == "error: this is why"),
+        "{evidence:?}"
+    );
+}
+
+#[test]
+fn a_job_that_always_runs_has_the_grace_of_a_cancelled_run() {
+    let world = World {
+        cancel_grace: std::time::Duration::from_secs(20),
+        ..World::default()
+    };
+    let control = world.control.clone();
+    let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: sleep 600\n  b:\n    needs: a\n    if: always()\n    runs-on: ubuntu-latest\n    steps:\n      - run: test '${{ needs.a.result }}' = cancelled\n";
+    let report = std::thread::scope(|scope| {
+        let run = scope.spawn(|| world.run_one(text));
+        while world
+            .engine
+            .commands
+            .lock()
+            .expect("nobody panics with it")
+            .is_empty()
+        {
+            std::thread::yield_now();
+        }
+        control.cancel();
+        run.join().expect("it ends")
+    });
+    assert_eq!(job(&report, "b").conclusion, Conclusion::Success, "{report:#?}");
+    assert_eq!(report.ending(), Ending::Cancelled);
+}

@@ -12,7 +12,7 @@ use gantry_adapters::clock::Stopwatch;
 use gantry_core::queue::build::{Ending, Trouble};
 use gantry_workflow::command::{AnnotationLevel, NameUse, env_name_use, put_path_first};
 use gantry_workflow::graph::Conclusion;
-use gantry_workflow::model::{Diagnostic, Step, StepKind};
+use gantry_workflow::model::{Diagnostic, Spanned, Step, StepKind};
 
 use super::cancel::Cancel;
 use super::evaluate::Evaluator;
@@ -209,8 +209,10 @@ pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepA
 }
 
 fn shown_name(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> String {
-    let Some(name) = &step.name else {
-        return step.default_name();
+    let written = match (&step.name, &step.kind) {
+        (Some(name), _) => name.clone(),
+        (None, StepKind::Run(run)) => Spanned::new(step.default_name(), run.script.place),
+        (None, _) => return step.default_name(),
     };
     let env = context_env(leg, frame, &[]);
     let scope = StepScope {
@@ -225,8 +227,8 @@ fn shown_name(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) ->
     };
     // A name that cannot be evaluated is shown as it is written, as GitHub does before the step runs.
     evaluator
-        .text(name, frame.places().other)
-        .unwrap_or_else(|_| name.value.clone())
+        .text(&written, frame.places().other)
+        .unwrap_or(written.value)
 }
 
 fn prepare(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> Result<Prepared, Diagnostic> {

@@ -26,6 +26,8 @@ const INSIDE: &str = "/home/runner";
 pub struct HostEngine {
     /// Says what is wrong instead of opening.
     pub refuses: Option<OpenError>,
+    /// Which command in all boxes, from 1, meets this trouble.
+    pub breaks: Option<(usize, Trouble)>,
     /// What boxes were asked for.
     pub opened: Mutex<Vec<SandboxSpec>>,
     /// Commands in all boxes.
@@ -54,6 +56,7 @@ pub fn git(folder: &Path, words: &[&str]) -> String {
 struct HostBox {
     root: tempfile::TempDir,
     env: Vec<(String, String)>,
+    breaks: Option<(usize, Trouble)>,
     commands: Arc<Mutex<Vec<ExecSpec>>>,
     living: Arc<Mutex<(usize, usize)>>,
 }
@@ -86,6 +89,7 @@ impl SandboxEngine for HostEngine {
         let made = HostBox {
             root: tempfile::tempdir().expect("the host works"),
             env: spec.env.clone(),
+            breaks: self.breaks,
             commands: Arc::clone(&self.commands),
             living: Arc::clone(&self.living),
         };
@@ -236,6 +240,14 @@ impl Sandbox for HostBox {
             .lock()
             .expect("nobody panics with it")
             .push(spec.clone());
+        let count = self.commands.lock().expect("nobody panics with it").len();
+        if let Some((at, trouble)) = self.breaks.filter(|(at, _)| *at == count) {
+            let ending = ExecEnding::Trouble(trouble, format!("command {at} broke"));
+            return ExecReport {
+                ending,
+                duration: Duration::ZERO,
+            };
+        }
         let watch = Stopwatch::start();
         let mut command = process::command("/bin/sh");
         command.args(["-c", "exec 2>&1; exec \"$@\"", "sh"]);

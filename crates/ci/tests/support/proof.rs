@@ -67,6 +67,7 @@ impl Proof {
             (name.to_owned(), value.to_owned())
         };
         world.secrets = self.said("secret").map(pair).collect();
+        world.vars = self.said("var").map(pair).collect();
         world.inputs = self.said("input").map(pair).collect();
         let origin = world.folder.path().join("origin");
         read_files(&folder().join("repository"), &mut |path, text| {
