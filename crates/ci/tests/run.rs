@@ -20,7 +20,10 @@ fn two_steps_of_one_job_run_in_order_in_one_box() {
     assert_eq!(ended.conclusion, Conclusion::Success, "{}", log_of(ended));
     assert_eq!(report.ending(), Ending::Passed);
     assert!(log_of(ended).ends_with("done\n"), "{}", log_of(ended));
-    assert_eq!(world.engine.opened.lock().unwrap().len(), 1);
+    assert_eq!(
+        world.engine.opened.lock().expect("nobody panics with it").len(),
+        1
+    );
 }
 
 /// Each workflow in `tests/workflows` asserts inside what its steps see; what came of it stands beside it.
@@ -117,7 +120,13 @@ fn a_cancel_ends_the_step_that_runs_and_lets_those_clean_up_that_want_to() {
     let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo started; sleep 600\n      - run: exit 1\n      - if: cancelled()\n        run: echo cleaned\n  b:\n    needs: a\n    runs-on: ubuntu-latest\n    steps:\n      - run: exit 1\n";
     let report = std::thread::scope(|scope| {
         let run = scope.spawn(|| world.run_one(text));
-        while world.engine.commands.lock().unwrap().is_empty() {
+        while world
+            .engine
+            .commands
+            .lock()
+            .expect("nobody panics with it")
+            .is_empty()
+        {
             std::thread::yield_now();
         }
         control.cancel();
@@ -135,7 +144,10 @@ fn a_cancel_ends_the_step_that_runs_and_lets_those_clean_up_that_want_to() {
     );
     assert!(log_of(ended).contains("cleaned\n"));
     assert_ne!(job(&report, "b").conclusion, Conclusion::Success);
-    assert_eq!(world.engine.opened.lock().unwrap().len(), 1);
+    assert_eq!(
+        world.engine.opened.lock().expect("nobody panics with it").len(),
+        1
+    );
 }
 
 #[test]
@@ -146,9 +158,15 @@ fn no_more_boxes_live_at_once_than_there_are_slots_and_a_step_is_one_command() {
     };
     let text = "on: push\njobs:\n  a:\n    strategy:\n      matrix:\n        n: [1, 2, 3, 4, 5, 6]\n    runs-on: ubuntu-latest\n    steps:\n      - run: exit 0\n      - run: exit 0\n";
     assert_eq!(world.run_one(text).ending(), Ending::Passed);
-    assert!(world.engine.living.lock().unwrap().1 <= 2);
-    assert_eq!(world.engine.opened.lock().unwrap().len(), 6);
-    assert_eq!(world.engine.commands.lock().unwrap().len(), 12);
+    assert!(world.engine.living.lock().expect("nobody panics with it").1 <= 2);
+    assert_eq!(
+        world.engine.opened.lock().expect("nobody panics with it").len(),
+        6
+    );
+    assert_eq!(
+        world.engine.commands.lock().expect("nobody panics with it").len(),
+        12
+    );
 }
 
 #[test]
@@ -158,7 +176,10 @@ fn no_secret_is_in_anything_a_run_leaves_or_tells() {
         .find(|proof| proof.name == "commands")
         .expect("it is there");
     let (world, report) = proof.run();
-    let mut texts = vec![format!("{report:?}"), world.told.lock().unwrap().join("\n")];
+    let mut texts = vec![
+        format!("{report:?}"),
+        world.told.lock().expect("nobody panics with it").join("\n"),
+    ];
     let mut folders = vec![world.folder.path().to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("it is there") {
@@ -190,7 +211,13 @@ fn a_newer_run_of_a_group_cancels_the_one_in_progress() {
     };
     std::thread::scope(|scope| {
         let running = scope.spawn(|| first.run_one(&text.replace("SCRIPT", "sleep 600")).ending());
-        while first.engine.commands.lock().unwrap().is_empty() {
+        while first
+            .engine
+            .commands
+            .lock()
+            .expect("nobody panics with it")
+            .is_empty()
+        {
             std::thread::yield_now();
         }
         assert_eq!(
@@ -199,4 +226,64 @@ fn a_newer_run_of_a_group_cancels_the_one_in_progress() {
         );
         assert_eq!(running.join().expect("it ends"), Ending::Cancelled);
     });
+}
+
+#[test]
+fn a_box_that_breaks_in_a_step_runs_nothing_more_and_blames_nobody() {
+    let mut world = World::default();
+    world.engine.breaks = Some((2, Trouble::Interrupted));
+    let steps = "    steps:\n      - run: exit 0\n      - run: exit 0\n        continue-on-error: true\n      - if: always()\n        run: exit 1\n";
+    let report = world.run_one(&format!(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{steps}"
+    ));
+    assert_eq!(report.ending(), Ending::Trouble(Trouble::Interrupted));
+    let ended = job(&report, "a");
+    assert_eq!(ended.detail, "command 2 broke");
+    assert_eq!(ended.steps[2].outcome, Conclusion::Skipped);
+    assert_eq!(
+        world.engine.commands.lock().expect("nobody panics with it").len(),
+        2
+    );
+}
+
+#[test]
+fn a_failure_before_the_box_broke_stays_a_verdict() {
+    let mut world = World::default();
+    world.engine.breaks = Some((2, Trouble::Interrupted));
+    let steps = "    steps:\n      - run: echo 'error: this is why'; exit 1\n      - if: always()\n        run: exit 0\n";
+    let report = world.run_one(&format!(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{steps}"
+    ));
+    assert_eq!(report.ending(), Ending::Failed);
+    let evidence = &job(&report, "a").evidence;
+    assert!(
+        evidence.iter().any(|line| line == "error: this is why"),
+        "{evidence:?}"
+    );
+}
+
+#[test]
+fn a_job_that_always_runs_has_the_grace_of_a_cancelled_run() {
+    let world = World {
+        cancel_grace: std::time::Duration::from_secs(20),
+        ..World::default()
+    };
+    let control = world.control.clone();
+    let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: sleep 600\n  b:\n    needs: a\n    if: always()\n    runs-on: ubuntu-latest\n    steps:\n      - run: test '${{ needs.a.result }}' = cancelled\n";
+    let report = std::thread::scope(|scope| {
+        let run = scope.spawn(|| world.run_one(text));
+        while world
+            .engine
+            .commands
+            .lock()
+            .expect("nobody panics with it")
+            .is_empty()
+        {
+            std::thread::yield_now();
+        }
+        control.cancel();
+        run.join().expect("it ends")
+    });
+    assert_eq!(job(&report, "b").conclusion, Conclusion::Success, "{report:#?}");
+    assert_eq!(report.ending(), Ending::Cancelled);
 }

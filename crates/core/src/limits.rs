@@ -61,8 +61,6 @@ pub const SEARCH_FILES_MAX: usize = 2_000_000;
 pub const MIRROR_FILES_MAX: usize = 50_000;
 /// The most bytes a mirrored action may have.
 pub const MIRROR_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// The most paths of written files that a receipt names; the rest is counted.
-pub const RECEIPT_PATHS_MAX: usize = 1_000;
 /// The longest a title may be; the rest is cut with an ellipsis.
 pub const TITLE_CHARS_MAX: usize = 200;
 /// The default wall time of a check.

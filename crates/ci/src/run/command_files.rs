@@ -72,6 +72,7 @@ fn too_large(name: &str, variable: &str, bytes: u64, effects: &mut Effects, writ
     }
     let message =
         format!("${variable} has {bytes} bytes, more than the {COMMAND_FILE_BYTES_MAX} that are read");
+    written.said.push(message.clone());
     effects.failure.get_or_insert(message);
 }
 
@@ -90,6 +91,7 @@ fn take_file(name: &str, variable: &str, bytes: Vec<u8>, effects: &mut Effects, 
         Err(FileCommandError { problem, before, .. }) => {
             let first = format!("Unable to process file command '{name}' successfully.");
             written.said.push(first.clone());
+            written.said.push(problem.to_string());
             effects
                 .failure
                 .get_or_insert(format!("{first} {problem} (${variable})"));

@@ -202,7 +202,7 @@ pub(super) fn runner_context(debug: bool) -> Value {
         ("environment", Value::from("self-hosted")),
         ("tool_cache", Value::from(layout::TOOL_CACHE)),
         ("temp", Value::from(layout::TEMP)),
-        ("workspace", Value::from("/home/runner/work")),
+        ("workspace", Value::from(layout::WORK)),
     ];
     if debug {
         fields.push(("debug", Value::from("1")));
@@ -221,7 +221,7 @@ pub(super) fn runner_variables(debug: bool) -> Vec<(String, String)> {
         ("RUNNER_ENVIRONMENT", "self-hosted"),
         ("RUNNER_TOOL_CACHE", layout::TOOL_CACHE),
         ("RUNNER_TEMP", layout::TEMP),
-        ("RUNNER_WORKSPACE", "/home/runner/work"),
+        ("RUNNER_WORKSPACE", layout::WORK),
     ];
     if debug {
         pairs.push(("RUNNER_DEBUG", "1"));

@@ -4,16 +4,23 @@ use std::path::PathBuf;
 
 use gantry_workflow::model::RemoteRef;
 
+/// The home of the box's user, as a literal to build the others from.
+macro_rules! home {
+    () => {
+        "/home/runner"
+    };
+}
+
 /// The home of the box's user.
-pub(super) const HOME: &str = "/home/runner";
+pub(super) const HOME: &str = home!();
 /// Where workspaces, actions and temporary files are.
-const WORK: &str = "/home/runner/work";
+pub(super) const WORK: &str = concat!(home!(), "/work");
 /// `RUNNER_TEMP`.
-pub(super) const TEMP: &str = "/home/runner/work/_temp";
+pub(super) const TEMP: &str = concat!(home!(), "/work", "/_temp");
 /// `RUNNER_TOOL_CACHE`.
 pub(super) const TOOL_CACHE: &str = "/opt/hostedtoolcache";
 /// `GITHUB_EVENT_PATH`.
-pub(super) const EVENT_PATH: &str = "/home/runner/work/_temp/_github_workflow/event.json";
+pub(super) const EVENT_PATH: &str = concat!(home!(), "/work", "/_temp/_github_workflow/event.json");
 
 /// Returns where the workspace of a repository is.
 pub(super) fn workspace(repository: &str) -> String {

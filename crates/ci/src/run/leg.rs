@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
@@ -92,6 +92,8 @@ pub(super) struct LegState {
     pub(super) secrets: Secrets,
     /// Grows with every secret, so that streams know when theirs are old.
     pub(super) secrets_version: u64,
+    /// The same for streams that outlive a look at this; nothing if a secret could not be added.
+    pub(super) live_secrets: LiveSecrets,
     pub(super) matchers: Matchers,
     /// Whether any were ever added, so that most steps need not ask.
     pub(super) has_matchers: bool,
@@ -125,9 +127,11 @@ impl LegState {
     ///
     /// Errors: it cannot be masked; nothing more may be shown then.
     pub(super) fn add_secret(&mut self, name: &str, value: &str) -> Result<(), MaskError> {
-        self.secrets.insert(name, value.as_bytes())?;
+        let added = self.secrets.insert(name, value.as_bytes());
         self.secrets_version += 1;
-        Ok(())
+        let known = added.is_ok().then(|| self.secrets.clone());
+        self.live_secrets.set(self.secrets_version, known);
+        added
     }
 
     /// Keeps an annotation.
@@ -153,6 +157,32 @@ impl LegState {
     /// Sets a variable for the steps that follow.
     pub(super) fn set_env(&mut self, name: String, value: String) {
         set_pair(&mut self.env, name, value);
+    }
+}
+
+/// The secrets of a leg for streams that are masked while steps add more.
+#[derive(Clone)]
+pub(super) struct LiveSecrets(Arc<Mutex<(u64, Option<Secrets>)>>);
+
+impl Default for LiveSecrets {
+    fn default() -> Self {
+        Self::new(&Secrets::new())
+    }
+}
+
+impl LiveSecrets {
+    pub(super) fn new(secrets: &Secrets) -> Self {
+        Self(Arc::new(Mutex::new((0, Some(secrets.clone())))))
+    }
+
+    fn set(&self, version: u64, secrets: Option<Secrets>) {
+        // Plain values that are changed whole.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (version, secrets);
+    }
+
+    /// Returns how often they have changed, and what they are unless one could not be added.
+    pub(super) fn now(&self) -> (u64, Option<Secrets>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -13,7 +13,7 @@ use gantry_workflow::command::{AnnotationLevel, parse_matchers};
 
 use super::cancel::Cancel;
 use super::github::StepFields;
-use super::leg::{Leg, remark};
+use super::leg::{Leg, LiveSecrets, remark};
 use super::output::Effects;
 use super::post::{Post, PostKind};
 use super::report::StepFault;
@@ -106,7 +106,8 @@ impl NativeUse<'_, '_> {
         };
         let control = SandboxControl::default();
         let _attached = self.cancel.attach_control(&control);
-        let mask = || mask_stream(leg);
+        let secrets = leg.state().live_secrets.clone();
+        let mask = || mask_stream(&secrets);
         let stores = RunStores {
             artifacts: stores.artifacts,
             caches: stores.caches,
@@ -155,23 +156,23 @@ impl NativeUse<'_, '_> {
     }
 }
 
-/// Starts the masking of a stream with all the secrets known by then.
-fn mask_stream<'a>(leg: &'a Leg<'_>) -> MaskStream<'a> {
-    let (secrets, mut version) = {
-        let state = leg.state();
-        (state.secrets.clone(), state.secrets_version)
-    };
-    let mut masker = Masker::new(&secrets);
+/// Starts the masking of a stream with all the secrets known by then, and those that are added meanwhile.
+fn mask_stream(secrets: &LiveSecrets) -> MaskStream {
+    let secrets = secrets.clone();
+    let mut known = 0;
+    let mut masker: Option<Masker> = None;
     Box::new(move |bytes, shown| {
-        let state = leg.state();
-        if state.broken {
-            return Err(io::Error::other("the job has been broken off"));
+        let (version, now) = secrets.now();
+        let Some(now) = now else {
+            return Err(io::Error::other(
+                "a secret could not be masked, so nothing is kept",
+            ));
+        };
+        let masker = masker.get_or_insert_with(|| Masker::new(&now));
+        if version != known {
+            known = version;
+            masker.set_secrets(&now);
         }
-        if state.secrets_version != version {
-            version = state.secrets_version;
-            masker.set_secrets(&state.secrets);
-        }
-        drop(state);
         match bytes {
             Some(bytes) => masker.push(bytes, shown),
             None => masker.finish(shown),

@@ -23,7 +23,7 @@ use super::event::RunEvent;
 use super::frame::{Frame, Standing};
 use super::github::StepFields;
 use super::layout;
-use super::leg::{Leg, LegPlan, LegState, remark};
+use super::leg::{Leg, LegPlan, LegState, LiveSecrets, remark};
 use super::log::LegLog;
 use super::post::{run_posts, run_pres};
 use super::report::{JobReport, StepFault};
@@ -173,6 +173,7 @@ fn live(
         has_bash: OnceLock::new(),
         state: Mutex::new(LegState {
             secrets: order.secrets.clone(),
+            live_secrets: LiveSecrets::new(&order.secrets),
             ..LegState::default()
         }),
         actions: Mutex::new(BTreeMap::new()),

@@ -7,7 +7,7 @@ use std::thread::{self, Scope};
 
 use gantry_core::queue::build::{Ending, Trouble};
 use gantry_workflow::expression::{Value, workflow};
-use gantry_workflow::graph::{Conclusion, JobAction, JobEvent, RunState, merge_outputs, plan_jobs};
+use gantry_workflow::graph::{Conclusion, JobAction, JobEvent, JobState, RunState, merge_outputs, plan_jobs};
 use gantry_workflow::model::{Job, JobKind};
 
 use super::cancel::{Attached, Cancel};
@@ -211,7 +211,8 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
         };
         match evaluator.holds(self.job(&job).condition.as_ref(), &workflow::JOB_IF) {
             Ok(holds) => {
-                if !holds {
+                // A job that runs is asked again once its run is cancelled; its legs tell of themselves.
+                if !holds && self.state.state(&job) == Some(&JobState::Waiting) {
                     self.report_unrun(&job, 0, Conclusion::Skipped, String::new());
                 }
                 self.apply(JobEvent::ConditionDecided { job, holds });
@@ -295,10 +296,13 @@ impl<'s, 'a: 's> Jobs<'s, 'a> {
             Conclusion::Failure => Ending::Failed,
             Conclusion::Cancelled => Ending::Cancelled,
         };
-        self.run.push(
-            self.run
-                .unrun_report(self.job(job), leg, (conclusion, ending), detail),
-        );
+        let mut report = self
+            .run
+            .unrun_report(self.job(job), leg, (conclusion, ending), detail);
+        if let Some(made) = self.legs.get(job).and_then(|legs| legs.legs.get(leg)) {
+            report.name = made.display_name(&report.name);
+        }
+        self.run.push(report);
     }
 }
 

@@ -131,8 +131,8 @@ impl Stage<'_, '_> {
             }
             Err(error) => *fault = Some(box_trouble(&error)),
         }
+        // Whoever found the failure has said it.
         if let (None, Some(why)) = (&fault, effects.failure.take()) {
-            leg.say_error(self.number, &why);
             *fault = Some(StepFault::Failed(why));
         }
     }

@@ -12,7 +12,7 @@ use gantry_adapters::clock::Stopwatch;
 use gantry_core::queue::build::{Ending, Trouble};
 use gantry_workflow::command::{AnnotationLevel, NameUse, env_name_use, put_path_first};
 use gantry_workflow::graph::Conclusion;
-use gantry_workflow::model::{Diagnostic, Step, StepKind};
+use gantry_workflow::model::{Diagnostic, Spanned, Step, StepKind};
 
 use super::cancel::Cancel;
 use super::evaluate::Evaluator;
@@ -32,6 +32,8 @@ use super::uses::run_action;
 pub(super) struct StepAt<'a> {
     /// Its place in the frame, from 0; those of a `parallel` block continue behind all others.
     pub(super) index: usize,
+    /// Its number in the job; that of the step around it in an action.
+    pub(super) number: usize,
     /// `github.action`.
     pub(super) action: String,
     pub(super) folder: &'a StepFolder,
@@ -147,11 +149,7 @@ enum Prepared {
 /// Runs a step; what follows from its end is for [`conclude`].
 pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> StepDone {
     let watch = Stopwatch::start();
-    let number = if frame.depth == 0 {
-        leg.start_step()
-    } else {
-        frame.number
-    };
+    let number = at.number;
     let mut done = StepDone {
         number,
         id: step.id.as_ref().map_or_else(String::new, |id| id.value.clone()),
@@ -211,8 +209,10 @@ pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepA
 }
 
 fn shown_name(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> String {
-    let Some(name) = &step.name else {
-        return step.default_name();
+    let written = match (&step.name, &step.kind) {
+        (Some(name), _) => name.clone(),
+        (None, StepKind::Run(run)) => Spanned::new(step.default_name(), run.script.place),
+        (None, _) => return step.default_name(),
     };
     let env = context_env(leg, frame, &[]);
     let scope = StepScope {
@@ -227,8 +227,8 @@ fn shown_name(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) ->
     };
     // A name that cannot be evaluated is shown as it is written, as GitHub does before the step runs.
     evaluator
-        .text(name, frame.places().other)
-        .unwrap_or_else(|_| name.value.clone())
+        .text(&written, frame.places().other)
+        .unwrap_or(written.value)
 }
 
 fn prepare(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> Result<Prepared, Diagnostic> {

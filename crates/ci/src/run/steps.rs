@@ -39,11 +39,19 @@ pub(super) fn run_list(
     let slots = Slots::new(BACKGROUND_STEPS_MAX);
     thread::scope(|scope| {
         let mut running: Vec<Background<'_>> = Vec::new();
+        // Numbered here, so that the numbers do not hang on which thread is faster.
+        let number = || {
+            if frame.depth == 0 {
+                leg.start_step()
+            } else {
+                frame.number
+            }
+        };
         let start = |step, index, action: String| {
+            let at = (index, number(), action);
             let (own, attached) = cancel.child();
             let (own_too, slots) = (own.clone(), slots.clone());
-            let handle =
-                scope.spawn(move || run_beside(leg, frame, step, (index, action), (&own_too, &slots)));
+            let handle = scope.spawn(move || run_beside(leg, frame, step, at, (&own_too, &slots)));
             let id = id_of(step);
             Background {
                 id,
@@ -60,6 +68,7 @@ pub(super) fn run_list(
             }
             let at = StepAt {
                 index,
+                number: number(),
                 action,
                 folder,
                 cancel,
@@ -128,7 +137,7 @@ fn run_beside(
     leg: &Leg<'_>,
     frame: &Frame<'_>,
     step: &Step,
-    (index, action): (usize, String),
+    (index, number, action): (usize, usize, String),
     (cancel, slots): (&Cancel, &Slots),
 ) -> StepDone {
     let slot = slots.take(cancel);
@@ -145,6 +154,7 @@ fn run_beside(
     };
     let at = StepAt {
         index,
+        number,
         action,
         folder: &folder,
         cancel,

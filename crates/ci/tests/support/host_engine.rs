@@ -24,10 +24,10 @@ const INSIDE: &str = "/home/runner";
 /// Makes boxes and remembers what was asked for.
 #[derive(Default)]
 pub struct HostEngine {
-    /// Files of the commit, for boxes that want it.
-    pub files: Vec<(String, String)>,
     /// Says what is wrong instead of opening.
     pub refuses: Option<OpenError>,
+    /// Which command in all boxes, from 1, meets this trouble.
+    pub breaks: Option<(usize, Trouble)>,
     /// What boxes were asked for.
     pub opened: Mutex<Vec<SandboxSpec>>,
     /// Commands in all boxes.
@@ -36,9 +36,27 @@ pub struct HostEngine {
     pub living: Arc<Mutex<(usize, usize)>>,
 }
 
+/// Runs git in a folder and returns what it says.
+pub fn git(folder: &Path, words: &[&str]) -> String {
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    let ended = process::command("git")
+        .args(identity)
+        .args(words)
+        .current_dir(folder)
+        .output()
+        .expect("the host works");
+    assert!(
+        ended.status.success(),
+        "git {words:?}: {}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+}
+
 struct HostBox {
     root: tempfile::TempDir,
     env: Vec<(String, String)>,
+    breaks: Option<(usize, Trouble)>,
     commands: Arc<Mutex<Vec<ExecSpec>>>,
     living: Arc<Mutex<(usize, usize)>>,
 }
@@ -59,26 +77,29 @@ impl SandboxEngine for HostEngine {
         if let Some(error) = &self.refuses {
             return Err(error.clone());
         }
-        self.opened.lock().unwrap().push(spec.clone());
+        self.opened
+            .lock()
+            .expect("nobody panics with it")
+            .push(spec.clone());
         {
-            let mut living = self.living.lock().unwrap();
+            let mut living = self.living.lock().expect("nobody panics with it");
             living.0 += 1;
             living.1 = living.1.max(living.0);
         }
         let made = HostBox {
-            root: tempfile::tempdir().unwrap(),
+            root: tempfile::tempdir().expect("the host works"),
             env: spec.env.clone(),
+            breaks: self.breaks,
             commands: Arc::clone(&self.commands),
             living: Arc::clone(&self.living),
         };
         let workspace = made.outside(&spec.workspace_at);
-        fs::create_dir_all(&workspace).unwrap();
-        if matches!(spec.workspace, Workspace::Commit { .. }) {
-            for (path, text) in &self.files {
-                let at = workspace.join(path);
-                fs::create_dir_all(at.parent().unwrap()).unwrap();
-                fs::write(at, text).unwrap();
-            }
+        fs::create_dir_all(&workspace).expect("the host works");
+        if let Workspace::Commit { repository, .. } = &spec.workspace {
+            git(
+                &workspace,
+                &["clone", "-q", &repository.display().to_string(), "."],
+            );
         }
         Ok(Box::new(made))
     }
@@ -139,7 +160,7 @@ impl HostBox {
         visitor.visit(&found, &mut &bytes[..])?;
         if found.kind == FoundKind::Directory && visitor.enter(&found) {
             let mut names: Vec<_> = fs::read_dir(at)?
-                .map(|entry| entry.unwrap().file_name())
+                .map(|entry| entry.expect("the host works").file_name())
                 .collect();
             names.sort();
             for name in names {
@@ -156,7 +177,7 @@ impl HostBox {
         output: &mut Output<'_>,
         control: &SandboxControl,
     ) -> ExecEnding {
-        let mut stdout = child.stdout.take().unwrap();
+        let mut stdout = child.stdout.take().expect("the host works");
         thread::scope(|scope| {
             let reader = scope.spawn(move || -> io::Result<()> {
                 let mut chunk = vec![0; 64 * 1024];
@@ -170,7 +191,9 @@ impl HostBox {
             let watch = Stopwatch::start();
             let mut asked: Option<(ExecEnding, Stopwatch)> = None;
             let ending = loop {
-                if let Some(status) = process::wait_within(child, Duration::from_millis(5)).unwrap() {
+                if let Some(status) =
+                    process::wait_within(child, Duration::from_millis(5)).expect("the host works")
+                {
                     let by_itself = match process::signal_of(status) {
                         Some(signal) => ExecEnding::Signalled { signal },
                         None => ExecEnding::Exited {
@@ -196,14 +219,14 @@ impl HostBox {
                             process::command("kill")
                                 .args(["-TERM", "--", &group])
                                 .status()
-                                .unwrap();
+                                .expect("the host works");
                             asked = Some((ending, Stopwatch::start()));
                         }
                     }
                 }
             };
-            process::end_group(child).unwrap();
-            match reader.join().unwrap() {
+            process::end_group(child).expect("the host works");
+            match reader.join().expect("the host works") {
                 Ok(()) => ending,
                 Err(error) => ExecEnding::Trouble(Trouble::Interrupted, error.to_string()),
             }
@@ -213,7 +236,18 @@ impl HostBox {
 
 impl Sandbox for HostBox {
     fn exec(&self, spec: &ExecSpec, output: &mut Output<'_>, control: &SandboxControl) -> ExecReport {
-        self.commands.lock().unwrap().push(spec.clone());
+        self.commands
+            .lock()
+            .expect("nobody panics with it")
+            .push(spec.clone());
+        let count = self.commands.lock().expect("nobody panics with it").len();
+        if let Some((at, trouble)) = self.breaks.filter(|(at, _)| *at == count) {
+            let ending = ExecEnding::Trouble(trouble, format!("command {at} broke"));
+            return ExecReport {
+                ending,
+                duration: Duration::ZERO,
+            };
+        }
         let watch = Stopwatch::start();
         let mut command = process::command("/bin/sh");
         command.args(["-c", "exec 2>&1; exec \"$@\"", "sh"]);
@@ -245,8 +279,10 @@ impl Sandbox for HostBox {
             doing: format!("write {}", at.display()),
             source,
         };
-        fs::create_dir_all(at.parent().unwrap()).map_err(failed)?;
-        fs::write(&at, bytes).map_err(failed)?;
+        fs::create_dir_all(at.parent().expect("the host works")).map_err(failed)?;
+        // Scripts name the box's own paths.
+        let text = std::str::from_utf8(bytes).map(|text| self.outside_text(text).into_bytes());
+        fs::write(&at, text.unwrap_or_else(|_| bytes.to_vec())).map_err(failed)?;
         fs::set_permissions(&at, fs::Permissions::from_mode(mode)).map_err(failed)
     }
 
@@ -272,7 +308,7 @@ impl Sandbox for HostBox {
     }
 
     fn close(self: Box<Self>) -> SandboxReceipt {
-        self.living.lock().unwrap().0 -= 1;
+        self.living.lock().expect("nobody panics with it").0 -= 1;
         SandboxReceipt {
             engine: "host".to_owned(),
             ..SandboxReceipt::default()

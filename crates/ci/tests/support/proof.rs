@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use gantry_ci::run::{JobReport, RunReport, WorkflowOutcome};
 use gantry_core::queue::build::Ending;
 
+use super::host_engine::git;
 use super::world::{Mirrored, World};
 
 /// Returns the folder of the workflows.
@@ -66,10 +67,20 @@ impl Proof {
             (name.to_owned(), value.to_owned())
         };
         world.secrets = self.said("secret").map(pair).collect();
+        world.vars = self.said("var").map(pair).collect();
         world.inputs = self.said("input").map(pair).collect();
+        let origin = world.folder.path().join("origin");
         read_files(&folder().join("repository"), &mut |path, text| {
-            world.engine.files.push((path, text))
+            let at = origin.join(path);
+            fs::create_dir_all(at.parent().expect("it is in the folder")).expect("there is room");
+            fs::write(at, text).expect("there is room");
         });
+        git(&origin, &["init", "-q"]);
+        git(&origin, &["add", "."]);
+        git(&origin, &["commit", "-q", "-m", "all"]);
+        world.event.commit = git(&origin, &["rev-parse", "HEAD"])
+            .parse()
+            .expect("it is a commit");
         world.mirrored = mirrored();
         let event = self.said("event").next().unwrap_or("push").to_owned();
         match event.as_str() {

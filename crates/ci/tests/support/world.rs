@@ -107,7 +107,7 @@ impl World {
                 RunEvent::WorkflowIgnored { workflow, reason } => format!("{workflow} ignored: {reason}"),
                 _ => return,
             };
-            self.told.lock().unwrap().push(line);
+            self.told.lock().expect("nobody panics with it").push(line);
         };
         let images = Images {
             labels: vec![
@@ -120,7 +120,7 @@ impl World {
             owner: "octo".into(),
             name: "repo".into(),
             default_branch: "main".into(),
-            git_dir: self.folder.path().to_owned(),
+            git_dir: self.folder.path().join("origin"),
         };
         let artifacts = ArtifactStore::open(&self.folder.path().join("artifacts")).expect("it opens");
         let caches = CacheStore::open(&self.folder.path().join("caches")).expect("it opens");
@@ -160,7 +160,11 @@ impl World {
             tell: &tell,
         };
         let report = run_workflows(&request).expect("the secrets can be masked");
-        assert_eq!(self.engine.living.lock().unwrap().0, 0, "every box is closed");
+        assert_eq!(
+            self.engine.living.lock().expect("nobody panics with it").0,
+            0,
+            "every box is closed"
+        );
         report
     }
 
