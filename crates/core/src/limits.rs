@@ -196,3 +196,11 @@ pub const BOX_PROXY_CONNECTIONS_MAX: usize = 128;
 pub const RECEIPT_HOSTS_MAX: usize = 1_000;
 /// How many files may differ from a repository's warm checkout until a box gets a new one.
 pub const BOX_LAYER_FILES_MAX: usize = 1_000;
+/// The most workflow files of a commit that are read; those behind them by name are not there.
+pub const WORKFLOW_FILES_MAX: usize = 256;
+/// The largest workflow file that is read, in bytes; a larger one is no workflow.
+pub const WORKFLOW_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// The most boxes of one run that live at once, whatever is asked for.
+pub const WORKFLOW_SLOTS_MAX: usize = 64;
+/// How long jobs of a cancelled run may go on with steps that want to run all the same; then their boxes are ended.
+pub const WORKFLOW_CANCEL_GRACE: Duration = Duration::from_secs(30);

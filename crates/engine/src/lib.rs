@@ -17,3 +17,4 @@ pub mod profile;
 pub mod rebuild;
 pub mod runner;
 pub mod sandbox;
+pub mod workflows;

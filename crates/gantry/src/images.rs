@@ -58,6 +58,14 @@ impl Images for StoredImages {
                 .collect(),
         })
     }
+
+    fn all(&self) -> Vec<(String, Image)> {
+        let names = ImageStore::open(&self.root).and_then(|store| store.names());
+        // A store that cannot be read has no image; asking for one by name says why.
+        let names = names.unwrap_or_default();
+        let found = names.into_iter().map(|(name, _)| name.as_str().to_owned());
+        found.filter_map(|name| self.find(&name).ok().map(|image| (name, image))).collect()
+    }
 }
 
 fn own((name, value): (&str, &str)) -> (String, String) {

@@ -62,6 +62,36 @@ impl GitRepository {
         })
     }
 
+    /// Names the regular files in a directory at a commit, sorted; none if there is no such directory. Names that are not
+    /// UTF-8 are left out.
+    ///
+    /// Errors: [`GitError::Object`], [`GitError::Storage`].
+    pub fn file_names_in(&self, commit: CommitId, path: &str) -> Result<Vec<String>, GitError> {
+        let parts = self.commit(object_id(commit))?;
+        let trouble = |source| self.object_trouble("tree", parts.tree, Some(source));
+        let tree = self.inner.find_tree(parts.tree).map_err(trouble)?;
+        let entry = tree
+            .lookup_entry_by_path(path)
+            .map_err(|source| self.storage(format!("read {path} at {commit}"), source))?;
+        let Some(entry) = entry.filter(|entry| entry.mode().is_tree()) else {
+            return Ok(Vec::new());
+        };
+        let id = entry.object_id();
+        let directory = self
+            .inner
+            .find_tree(id)
+            .map_err(|source| self.object_trouble("tree", id, Some(source)))?;
+        let mut names = Vec::new();
+        for entry in directory.iter() {
+            let entry = entry.map_err(|source| self.object_trouble("tree", id, Some(source)))?;
+            if entry.mode().is_blob() {
+                names.extend(std::str::from_utf8(entry.filename()).ok().map(str::to_owned));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Reads every file a commit holds at these paths, so that a missing or corrupt one is found before a check needs it.
     ///
     /// Errors: [`GitError::Object`] names the first that cannot be read; [`GitError::Storage`].

@@ -13,6 +13,11 @@ pub trait Images: Send + Sync {
     ///
     /// Errors: a sentence that names the image and the mend.
     fn find(&self, name: &str) -> Result<Image, String>;
+
+    /// Returns every image that has a name; those that cannot be read are left out.
+    fn all(&self) -> Vec<(String, Image)> {
+        Vec::new()
+    }
 }
 
 /// No image but `host`.
