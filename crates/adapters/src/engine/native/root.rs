@@ -79,6 +79,13 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
     }
     let [workspace, home, root] = [&workspace, &home, &root].map(|path| clone_tree(path));
     let (workspace, home, root) = (workspace?, home?, root?);
+    let (shown, whole) = (clone_tree(Path::new("/proc"))?, clone_tree(Path::new("/proc"))?);
+    let sys = stage.folder.join("sys");
+    make_directory(&sys)?;
+    // Without a network of its own a plain user may not mount it; the box does without.
+    let sys = new_file_system("sysfs", &sys, no_exec | MsFlags::MS_RDONLY, None)
+        .and_then(|()| clone_tree(&sys))
+        .ok();
     let uppers = room.uppers;
     // A thread may leave this mount namespace for one of its own; the rest of the process stays.
     let mounts = thread::scope(|scope| {
@@ -91,6 +98,8 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
                 home,
                 sources,
                 devices,
+                proc: [shown, whole],
+                sys,
             }
             .fill(root)
         });
@@ -299,15 +308,18 @@ struct Inside<'a> {
     home: OwnedFd,
     sources: Vec<Option<Source>>,
     devices: Vec<(&'static str, OwnedFd)>,
+    proc: [OwnedFd; 2],
+    sys: Option<OwnedFd>,
 }
 
 impl Inside<'_> {
     /// Enters the root, drops the host's tree, fills the root and returns its namespace.
     fn fill(self, root: OwnedFd) -> Result<File, String> {
         enter(&root, &self.stage.folder)?;
-        let no_exec = SAFE | MsFlags::MS_NOEXEC;
         let is_root = self.stage.user == BoxUser::Root;
-        mount_new("proc", "/proc", no_exec, None)?;
+        // A plain user may mount these only where they are seen already: they were, in pid 1's room.
+        let [shown, whole_proc] = &self.proc;
+        attach(shown, Path::new("/proc"), true)?;
         mount_new("tmpfs", "/box", SAFE, Some("mode=755,size=1m"))?;
         let temporary = &self.setup.temporary;
         for at in ["/tmp", "/var/tmp"] {
@@ -320,8 +332,9 @@ impl Inside<'_> {
         mount_new("tmpfs", "/run", SAFE, Some(&format!("mode=755{owner}{temporary}")))?;
         make_devices(Path::new("/dev"), temporary, &self.devices)?;
         make_directory(Path::new("/sys"))?;
-        // Without a network of its own a plain user may not mount it; the box does without.
-        let _ = new_file_system("sysfs", Path::new("/sys"), no_exec | MsFlags::MS_RDONLY, None);
+        if let Some(sys) = &self.sys {
+            attach(sys, Path::new("/sys"), true)?;
+        }
         for (step, source) in self.setup.steps.iter().zip(&self.sources) {
             match step {
                 Step::Own => self.show_own()?,
@@ -336,8 +349,7 @@ impl Inside<'_> {
             .create(whole)
             .map_err(|source| format!("cannot make {}: {source}", whole.display()))?;
         let below = whole.join("all");
-        make_directory(&below)?;
-        new_file_system("proc", &below, no_exec, None)?;
+        attach(whole_proc, &below, true)?;
         mask_proc()?;
         change("/box", MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE)?;
         if self.setup.layers.is_empty() && !is_root {
