@@ -80,7 +80,7 @@ fn it_cannot_outlive_its_end() {
     let sandbox = world.open(&world.sandbox_spec());
     let line = "(setsid sh -c 'trap \"\" TERM HUP INT; sleep 7561' &); setsid sleep 7561 & \
                 (sleep 7561; sleep 7561) & kill -STOP $! ; python3 -c 'import os\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0: os.execvp(\"sleep\", [\"sleep\", \"7561\"])'; \
-                kill -STOP 1; echo left";
+                kill -STOP 1 2>/dev/null; sleep 0.2; echo left";
     assert_eq!(passes(sandbox.as_ref(), line), "left\n");
     assert!(!processes_naming(b"7561").is_empty());
     let watch = Stopwatch::start();
@@ -158,12 +158,11 @@ fn an_agents_own_sandbox_works_inside() {
     let sandbox = world.open(&world.sandbox_spec());
     let line = "cd /box/workspace && bwrap --ro-bind / / --bind /box/workspace /box/workspace --dev /dev --proc /proc \
                 --unshare-all --die-with-parent sh -c 'touch inside; touch /box/home/no; ls /proc | grep -c ^[0-9]' 2>/dev/null; ls";
-    assert_eq!(passes(sandbox.as_ref(), line), "2\nREADME\ninside\n".replace("2\n", &first_line(sandbox.as_ref())));
-    drop(sandbox);
-}
-
-fn first_line(sandbox: &dyn gantry_adapters::engine::Sandbox) -> String {
-    passes(sandbox, "bwrap --ro-bind / / --proc /proc --unshare-all sh -c 'ls /proc | grep -c ^[0-9]'")
+    let said = passes(sandbox.as_ref(), line);
+    assert!(said.ends_with("\nREADME\ninside\n"), "{said}");
+    // Only its own processes are in the table it mounted.
+    let processes = said.lines().next().and_then(|line| line.parse::<u32>().ok());
+    assert!(processes.is_some_and(|count| count <= 5), "{said}");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(super) struct Made {
     pub(super) entry: PathBuf,
     /// Where what the box writes is kept.
     pub(super) uppers: Vec<UpperAt>,
+    /// The box's folder on the disk, which the paths of what it writes begin with.
+    pub(super) folder: OwnedFd,
 }
 
 /// Makes the tree.
@@ -106,7 +108,12 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
         inside.join().map_err(|_| "the thread of the mounts panicked".to_owned())?
     })?;
     keep_open(&mounts)?;
-    Ok(Made { mounts, entry, uppers })
+    Ok(Made {
+        mounts,
+        entry,
+        uppers,
+        folder,
+    })
 }
 
 /// Pid 1's own room.
