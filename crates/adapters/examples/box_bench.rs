@@ -28,7 +28,9 @@ fn main() {
         [repository, commit, ..] => (PathBuf::from(repository), commit.parse().expect("a commit")),
         _ => make_repository(&folder),
     };
-    let rounds = arguments.get(2).map_or(200, |rounds| rounds.parse().expect("a number"));
+    let rounds = arguments
+        .get(2)
+        .map_or(200, |rounds| rounds.parse().expect("a number"));
     let engine = NativeEngine::new("/proc/self/exe".into(), folder.join("boxes"));
     let spec = SandboxSpec {
         name: "bench".to_owned(),
@@ -50,7 +52,10 @@ fn main() {
     let watch = Stopwatch::start();
     whole_box(&engine, &spec);
     println!("first box, with the warm checkout made: {:?}", watch.elapsed());
-    show("open + exec + close", &mut (0..rounds).map(|_| whole_box(&engine, &spec)).collect());
+    show(
+        "open + exec + close",
+        &mut (0..rounds).map(|_| whole_box(&engine, &spec)).collect(),
+    );
     parts(&engine, &spec, rounds);
     let watch = Stopwatch::start();
     std::thread::scope(|scope| {
@@ -80,7 +85,10 @@ fn parts(engine: &NativeEngine, spec: &SandboxSpec, rounds: usize) {
     show("open", &mut opened);
     show("close", &mut closed);
     let sandbox = engine.open(spec, &control).expect("a box");
-    show("exec", &mut (0..rounds).map(|_| exec_true(sandbox.as_ref())).collect());
+    show(
+        "exec",
+        &mut (0..rounds).map(|_| exec_true(sandbox.as_ref())).collect(),
+    );
     let mut bare = Vec::new();
     for _ in 0..rounds {
         let watch = Stopwatch::start();
@@ -131,7 +139,9 @@ fn pss_kib() -> u64 {
         if text.contains("__sandbox") && text.contains(mine.to_str().expect("text")) {
             let rollup = fs::read_to_string(entry.path().join("smaps_rollup")).unwrap_or_default();
             let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-            sum += line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+            sum += line
+                .and_then(|line| line.split_whitespace().next()?.parse().ok())
+                .unwrap_or(0);
         }
     }
     sum
@@ -145,18 +155,37 @@ fn make_repository(folder: &Path) -> (PathBuf, CommitId) {
         command
     };
     let path = repository.to_str().expect("text");
-    assert!(git(&["init", "-q", "--bare", path]).status().expect("git runs").success());
+    assert!(
+        git(&["init", "-q", "--bare", path])
+            .status()
+            .expect("git runs")
+            .success()
+    );
     let mut stream = b"commit refs/heads/main\ncommitter a <a@b> 1700000000 +0000\ndata 1\nm\n".to_vec();
     for number in 0..FILES {
         let content = format!("{number}\n").repeat(1500);
-        let head = format!("M 644 inline d{}/f{number}\ndata {}\n{content}\n", number % 60, content.len());
+        let head = format!(
+            "M 644 inline d{}/f{number}\ndata {}\n{content}\n",
+            number % 60,
+            content.len()
+        );
         stream.extend_from_slice(head.as_bytes());
     }
     let mut import = git(&["-C", path, "fast-import", "--quiet"]);
     let mut child = import.stdin(Stdio::piped()).spawn().expect("git starts");
-    child.stdin.take().expect("a pipe").write_all(&stream).expect("git reads");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(&stream)
+        .expect("git reads");
     assert!(child.wait().expect("git ends").success());
-    let output = git(&["-C", path, "rev-parse", "main"]).output().expect("git runs");
-    let commit = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a commit");
+    let output = git(&["-C", path, "rev-parse", "main"])
+        .output()
+        .expect("git runs");
+    let commit = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .expect("a commit");
     (repository, commit)
 }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use gantry_adapters::engine::{
-    CheckSpec, Network, SandboxControl, SandboxEnding, SandboxEngine, run_check,
-};
+use gantry_adapters::engine::{CheckSpec, Network, SandboxControl, SandboxEnding, SandboxEngine, run_check};
 use gantry_core::id::{BuildId, CommitId};
 use gantry_core::limits::{BUILD_LOGS_MAX, CHECK_OUTPUT_BYTES_MAX};
 use gantry_core::queue::build::{CheckRun, Ending, Trouble};

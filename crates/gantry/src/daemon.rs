@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow};
 use gantry_adapters::clock;
-use gantry_adapters::engine::{SandboxEngine, NativeEngine};
+use gantry_adapters::engine::{NativeEngine, SandboxEngine};
 use gantry_engine::event_loop::{self, Message};
 use gantry_engine::factory::Factory;
 use gantry_store::Store;

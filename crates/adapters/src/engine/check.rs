@@ -184,7 +184,10 @@ impl Check<'_> {
         self.output_bytes = log.written_bytes();
         let finished = log.finish();
         let ending = judge(report.ending);
-        if matches!(ending, SandboxEnding::Exited { .. } | SandboxEnding::Signalled { .. }) {
+        if matches!(
+            ending,
+            SandboxEnding::Exited { .. } | SandboxEnding::Signalled { .. }
+        ) {
             finished.map_err(|source| log_trouble("write", &source))?;
         }
         Ok(ending)
@@ -227,9 +230,10 @@ fn judge(ending: ExecEnding) -> SandboxEnding {
     match ending {
         ExecEnding::Exited { code } => SandboxEnding::Exited { code },
         // No command kills itself so; it was somebody's or something's outside.
-        ExecEnding::Signalled { signal } if signal == Signal::SIGKILL as i32 => {
-            SandboxEnding::Trouble(Trouble::Interrupted, "the check was killed from outside".to_owned())
-        }
+        ExecEnding::Signalled { signal } if signal == Signal::SIGKILL as i32 => SandboxEnding::Trouble(
+            Trouble::Interrupted,
+            "the check was killed from outside".to_owned(),
+        ),
         ExecEnding::Signalled { signal } => SandboxEnding::Signalled { signal },
         ExecEnding::OutOfMemory => SandboxEnding::OutOfMemory,
         ExecEnding::TimedOut => SandboxEnding::TimedOut,

@@ -113,7 +113,9 @@ impl Sandbox for FakeSandbox {
         let files = lock(&self.files).clone();
         let mut any = false;
         for (path, (bytes, mode)) in &files {
-            let Ok(below) = path.strip_prefix(at) else { continue };
+            let Ok(below) = path.strip_prefix(at) else {
+                continue;
+            };
             any = true;
             let found = Found {
                 path: below.to_owned(),

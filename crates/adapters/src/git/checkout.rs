@@ -181,7 +181,13 @@ impl GitRepository {
             .map_err(|source| write_error(to, source))
     }
 
-    pub(super) fn write_file(&self, id: ObjectId, at: &Path, path: &[u8], mode: u32) -> Result<(), CheckoutError> {
+    pub(super) fn write_file(
+        &self,
+        id: ObjectId,
+        at: &Path,
+        path: &[u8],
+        mode: u32,
+    ) -> Result<(), CheckoutError> {
         let bytes = self.file_bytes(id)?;
         let mut options = File::options();
         options.write(true).create_new(true).mode(mode);

@@ -10,9 +10,7 @@ use gantry_core::id::CommitId;
 use gix::bstr::ByteSlice;
 use rustix::fs::{CWD, Dev, FileType, Mode, mknodat};
 
-use super::checkout::{
-    age_index, check_name, make_directory, write_error,
-};
+use super::checkout::{age_index, check_name, make_directory, write_error};
 use super::delta::{Edit, directories};
 use super::repository::object_id;
 use super::{CheckoutError, GitRepository};
@@ -53,7 +51,8 @@ impl GitRepository {
         }
         let tags = self.packed_tags()?;
         let known = fs::read(base.join(".git/packed-refs"));
-        let tags_differ = known.map_err(|source| write_error(&base.join(".git/packed-refs"), source))? != tags;
+        let tags_differ =
+            known.map_err(|source| write_error(&base.join(".git/packed-refs"), source))? != tags;
         if from == to && !tags_differ {
             return Ok(Layer::Same);
         }

@@ -234,7 +234,14 @@ impl GitProgram {
         let take = ["index-pack", "--stdin", "--strict", "--fix-thin"];
         self.succeed(&take, pack, TRANSPORT_TIMEOUT)?;
         let name = commit.to_string();
-        let whole = ["rev-list", "--objects", "--quiet", name.as_str(), "--not", "--all"];
+        let whole = [
+            "rev-list",
+            "--objects",
+            "--quiet",
+            name.as_str(),
+            "--not",
+            "--all",
+        ];
         self.succeed(&whole, &[], TRANSPORT_TIMEOUT).map(drop)
     }
 

@@ -18,10 +18,22 @@ fn open(engine: &dyn SandboxEngine, spec: &SandboxSpec) -> Box<dyn gantry_adapte
 
 pub fn commands_share_files_and_processes(engine: &dyn SandboxEngine, spec: &SandboxSpec) {
     let sandbox = open(engine, spec);
-    passes(sandbox.as_ref(), "echo kept >/tmp/x; sleep 7571 & echo $! >/tmp/pid");
-    assert_eq!(passes(sandbox.as_ref(), "cat /tmp/x; kill -0 $(cat /tmp/pid) && echo lives"), "kept\nlives\n");
+    passes(
+        sandbox.as_ref(),
+        "echo kept >/tmp/x; sleep 7571 & echo $! >/tmp/pid",
+    );
+    assert_eq!(
+        passes(
+            sandbox.as_ref(),
+            "cat /tmp/x; kill -0 $(cat /tmp/pid) && echo lives"
+        ),
+        "kept\nlives\n"
+    );
     let (report, said) = sh(sandbox.as_ref(), "echo out; echo err >&2; exit 7");
-    assert_eq!((report.ending, said.as_str()), (ExecEnding::Exited { code: 7 }, "out\nerr\n"));
+    assert_eq!(
+        (report.ending, said.as_str()),
+        (ExecEnding::Exited { code: 7 }, "out\nerr\n")
+    );
     assert_eq!(sandbox.close().leftover, None);
 }
 
@@ -30,14 +42,26 @@ pub fn one_command_is_cancelled_and_the_others_go_on(engine: &dyn SandboxEngine,
     let control = SandboxControl::default();
     let ending = thread::scope(|scope| {
         let hang = scope.spawn(|| {
-            exec(sandbox.as_ref(), &line_spec("touch /tmp/hangs; sleep 7572 & sleep 7572"), &control)
+            exec(
+                sandbox.as_ref(),
+                &line_spec("touch /tmp/hangs; sleep 7572 & sleep 7572"),
+                &control,
+            )
         });
-        wait_until("it runs", || sh(sandbox.as_ref(), "test -e /tmp/hangs").0.ending == ExecEnding::Exited { code: 0 });
+        wait_until("it runs", || {
+            sh(sandbox.as_ref(), "test -e /tmp/hangs").0.ending == ExecEnding::Exited { code: 0 }
+        });
         control.cancel();
         hang.join().expect("it ends").0.ending
     });
     assert_eq!(ending, ExecEnding::Cancelled);
-    assert_eq!(passes(sandbox.as_ref(), "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | grep -c '^sleep 757' || true"), "0\n");
+    assert_eq!(
+        passes(
+            sandbox.as_ref(),
+            "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null | grep -c '^sleep 757' || true"
+        ),
+        "0\n"
+    );
     let mut slow = line_spec("trap 'echo asked; exit 0' TERM; sleep 7573 & wait");
     slow.timeout = Duration::from_millis(300);
     let (report, said) = exec(sandbox.as_ref(), &slow, &SandboxControl::default());
@@ -62,20 +86,36 @@ impl FileVisitor for Seen {
             FoundKind::Link(target) => format!("l{}", target.display()),
             FoundKind::Other => "o".to_owned(),
         };
-        self.0.push(format!("{} {:o} {kind}", found.path.display(), found.mode));
+        self.0
+            .push(format!("{} {:o} {kind}", found.path.display(), found.mode));
         Ok(())
     }
 }
 
 pub fn files_go_in_and_come_out(engine: &dyn SandboxEngine, spec: &SandboxSpec) {
     let sandbox = open(engine, spec);
-    sandbox.put_file(Path::new("/tmp/new/a"), b"one", 0o640).expect("written");
-    sandbox.put_file(Path::new("/tmp/new/a"), b"two", 0o755).expect("replaced");
+    sandbox
+        .put_file(Path::new("/tmp/new/a"), b"one", 0o640)
+        .expect("written");
+    sandbox
+        .put_file(Path::new("/tmp/new/a"), b"two", 0o755)
+        .expect("replaced");
     let line = "cd /tmp/new && test -O a && mkdir closed && touch closed/x && ln -s /etc/passwd l && mkfifo p && chmod 000 closed";
     passes(sandbox.as_ref(), line);
     let mut seen = Seen::default();
-    sandbox.visit_files(Path::new("/tmp/new"), &mut seen).expect("shown");
-    assert_eq!(seen.0, [" 755 d", "a 755 f3:two", "closed 0 d", "l 777 l/etc/passwd", "p 644 o"]);
+    sandbox
+        .visit_files(Path::new("/tmp/new"), &mut seen)
+        .expect("shown");
+    assert_eq!(
+        seen.0,
+        [
+            " 755 d",
+            "a 755 f3:two",
+            "closed 0 d",
+            "l 777 l/etc/passwd",
+            "p 644 o"
+        ]
+    );
     let missing = sandbox.visit_files(Path::new("/tmp/not"), &mut Seen::default());
     assert!(missing.is_err_and(|failed| failed.to_string().starts_with("/tmp/not in the box")));
     assert_eq!(sandbox.close().leftover, None);
@@ -121,7 +161,9 @@ pub fn only_listed_places_are_reached(engine: &dyn SandboxEngine, spec: &Sandbox
         let (mut stream, _) = server.accept().expect("a client");
         let mut head = [0; 1000];
         let count = stream.read(&mut head).expect("a request");
-        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello").expect("answered");
+        stream
+            .write_all(b"HTTP/1.0 200 OK\r\n\r\nhello")
+            .expect("answered");
         String::from_utf8_lossy(&head[..count]).into_owned()
     });
     let mut spec = spec.clone();
@@ -138,9 +180,17 @@ pub fn only_listed_places_are_reached(engine: &dyn SandboxEngine, spec: &Sandbox
          try: socket.create_connection(('192.0.2.1', 80), 2)\nexcept OSError as e: print('no route')\nE\n"
     );
     assert_eq!(passes(sandbox.as_ref(), &line), "hello\n403\nno route\n");
-    assert!(answer.join().expect("it answered").starts_with("GET /x HTTP/1.1\r\n"));
+    assert!(
+        answer
+            .join()
+            .expect("it answered")
+            .starts_with("GET /x HTTP/1.1\r\n")
+    );
     let hosts = sandbox.close().hosts.expect("somebody watched");
-    assert_eq!(hosts, [format!("127.0.0.1:{port}"), "refused 127.0.0.1:1".to_owned()]);
+    assert_eq!(
+        hosts,
+        [format!("127.0.0.1:{port}"), "refused 127.0.0.1:1".to_owned()]
+    );
 }
 
 pub fn a_service_is_found_by_its_name(engine: &dyn SandboxEngine, spec: &SandboxSpec) {
@@ -162,10 +212,23 @@ pub fn a_service_is_found_by_its_name(engine: &dyn SandboxEngine, spec: &Sandbox
 
 pub fn the_receipt_tells_what_was_written(engine: &dyn SandboxEngine, spec: &SandboxSpec) {
     let sandbox = open(engine, spec);
-    passes(sandbox.as_ref(), "cd /box/workspace && echo 12345 >new && rm README");
+    passes(
+        sandbox.as_ref(),
+        "cd /box/workspace && echo 12345 >new && rm README",
+    );
     let receipt = sandbox.close();
-    assert_eq!((receipt.files.changed_count, receipt.files.removed_count, receipt.files.bytes), (1, 1, 6));
-    assert!(receipt.files.paths.contains(&"/box/workspace/new".into()), "{receipt:?}");
+    assert_eq!(
+        (
+            receipt.files.changed_count,
+            receipt.files.removed_count,
+            receipt.files.bytes
+        ),
+        (1, 1, 6)
+    );
+    assert!(
+        receipt.files.paths.contains(&"/box/workspace/new".into()),
+        "{receipt:?}"
+    );
 }
 
 macro_rules! on_native {
@@ -206,6 +269,10 @@ fn a_limit_that_cannot_be_held_is_refused() {
         in_memory: true,
         ..Limits::default()
     };
-    let refused = world.engine.open(&spec, &SandboxControl::default()).err().expect("refused");
+    let refused = world
+        .engine
+        .open(&spec, &SandboxControl::default())
+        .err()
+        .expect("refused");
     assert!(refused.to_string().contains("needs a limit"), "{refused}");
 }

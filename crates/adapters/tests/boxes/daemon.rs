@@ -123,7 +123,9 @@ fn kill_daemon(world: &World, daemon: &mut Command, sleep: &str) {
         processes_naming(sleep.as_bytes()).is_empty()
     });
     assert!(watch.elapsed().as_millis() < 1000, "{:?}", watch.elapsed());
-    let folders = fs::read_dir(world.path("data/boxes")).expect("the boxes").flatten();
+    let folders = fs::read_dir(world.path("data/boxes"))
+        .expect("the boxes")
+        .flatten();
     assert_eq!(folders.filter(|entry| entry.file_name() != ".warm").count(), 1);
     assert_eq!(world.engine.reap().expect("reaped"), 1);
     world.nothing_is_left();

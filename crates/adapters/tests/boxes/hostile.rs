@@ -50,9 +50,18 @@ fn it_cannot_mount_load_or_reach_the_kernel_and_sees_no_other_process() {
         \x20   print(call, r, errno.errorcode[ctypes.get_errno()])\n\
         E\n";
     let said = passes(sandbox.as_ref(), calls);
-    assert!(said.lines().all(|line| line.ends_with("-1 EPERM")) && said.lines().count() == 11, "{said}");
-    let said = passes(sandbox.as_ref(), "ls -d /proc/[0-9]* | wc -l; cat /proc/self/cgroup; cat /proc/sys/kernel/hostname");
-    assert!(said.starts_with(['2', '3', '4']) && !said.contains("gantry/"), "{said}");
+    assert!(
+        said.lines().all(|line| line.ends_with("-1 EPERM")) && said.lines().count() == 11,
+        "{said}"
+    );
+    let said = passes(
+        sandbox.as_ref(),
+        "ls -d /proc/[0-9]* | wc -l; cat /proc/self/cgroup; cat /proc/sys/kernel/hostname",
+    );
+    assert!(
+        said.starts_with(['2', '3', '4']) && !said.contains("gantry/"),
+        "{said}"
+    );
     assert_eq!(sandbox.close().leftover, None);
     world.nothing_is_left();
 }
@@ -64,10 +73,21 @@ fn it_cannot_write_to_the_program_that_starts_it() {
     let before = fs::metadata(&entry).expect("the program");
     let sandbox = world.open(&world.sandbox_spec());
     let mut spec = line_spec("");
-    spec.command = vec!["/proc/self/exe".to_owned(), "__sandbox".to_owned(), "no".to_owned()];
+    spec.command = vec![
+        "/proc/self/exe".to_owned(),
+        "__sandbox".to_owned(),
+        "no".to_owned(),
+    ];
     let (report, _) = exec(sandbox.as_ref(), &spec, &SandboxControl::default());
-    assert!(!matches!(report.ending, ExecEnding::Exited { code: 0 }), "{:?}", report.ending);
-    let (report, said) = sh(sandbox.as_ref(), "for p in /proc/[0-9]*; do echo x >> $p/exe; done 2>&1; true");
+    assert!(
+        !matches!(report.ending, ExecEnding::Exited { code: 0 }),
+        "{:?}",
+        report.ending
+    );
+    let (report, said) = sh(
+        sandbox.as_ref(),
+        "for p in /proc/[0-9]*; do echo x >> $p/exe; done 2>&1; true",
+    );
     assert_eq!(report.ending, ExecEnding::Exited { code: 0 }, "{said}");
     drop(sandbox);
     let after = fs::metadata(&entry).expect("the program");
@@ -108,8 +128,14 @@ fn it_cannot_take_more_memory_than_its_limit() {
     assert!(!matches!(report.ending, ExecEnding::Exited { code: 0 }), "{said}");
     passes(sandbox.as_ref(), "rm -f /dev/shm/big; echo fine");
     let receipt = sandbox.close();
-    assert!(receipt.usage.oom_kills > 0 && receipt.usage.memory_peak_bytes <= Some(65 * MEBIBYTE), "{receipt:?}");
-    assert!(receipt.usage.cpu.is_some() && receipt.limits[0].starts_with("memory 67108864"), "{receipt:?}");
+    assert!(
+        receipt.usage.oom_kills > 0 && receipt.usage.memory_peak_bytes <= Some(65 * MEBIBYTE),
+        "{receipt:?}"
+    );
+    assert!(
+        receipt.usage.cpu.is_some() && receipt.limits[0].starts_with("memory 67108864"),
+        "{receipt:?}"
+    );
     world.nothing_is_left();
 }
 
@@ -135,15 +161,28 @@ fn it_cannot_fill_memory_or_disk_with_files() {
     spec.limits.disk_bytes = Some(16 * MEBIBYTE);
     spec.limits.inodes = Some(500);
     let sandbox = world.open(&spec);
-    let (_, said) = sh(sandbox.as_ref(), "head -c 100000000 /dev/zero >/box/workspace/big; stat -c %s /box/workspace/big; rm /box/workspace/big");
+    let (_, said) = sh(
+        sandbox.as_ref(),
+        "head -c 100000000 /dev/zero >/box/workspace/big; stat -c %s /box/workspace/big; rm /box/workspace/big",
+    );
     assert!(said.contains("No space left"), "{said}");
-    let (_, said) = sh(sandbox.as_ref(), "cd /box/workspace && for n in $(seq 600); do echo >f$n || break; done; ls | wc -l");
+    let (_, said) = sh(
+        sandbox.as_ref(),
+        "cd /box/workspace && for n in $(seq 600); do echo >f$n || break; done; ls | wc -l",
+    );
     assert!(said.contains("No space left"), "{said}");
     assert_eq!(sandbox.close().leftover, None);
     spec.limits.in_memory = false;
     let sandbox = world.open(&spec);
-    let (report, said) = sh(sandbox.as_ref(), "head -c 400000000 /dev/zero >/box/workspace/big; sleep 20");
-    assert!(matches!(report.ending, ExecEnding::Trouble(Trouble::OutOfDisk, _)), "{:?} {said}", report.ending);
+    let (report, said) = sh(
+        sandbox.as_ref(),
+        "head -c 400000000 /dev/zero >/box/workspace/big; sleep 20",
+    );
+    assert!(
+        matches!(report.ending, ExecEnding::Trouble(Trouble::OutOfDisk, _)),
+        "{:?} {said}",
+        report.ending
+    );
     assert_eq!(sandbox.close().leftover, None);
     world.nothing_is_left();
 }
@@ -178,16 +217,33 @@ fn root_of_a_box_is_nobody_outside() {
         kind: gantry_adapters::engine::MountKind::Shared,
     });
     let sandbox = world.open(&spec);
-    let said = passes(sandbox.as_ref(), "id -u; touch /shared/mine /new /etc/new && echo wrote; git -C /box/workspace status --porcelain");
+    let said = passes(
+        sandbox.as_ref(),
+        "id -u; touch /shared/mine /new /etc/new && echo wrote; git -C /box/workspace status --porcelain",
+    );
     assert_eq!(said, "0\nwrote\n");
-    for line in ["mount -t tmpfs x /mnt", "touch /usr/bin/env", "chroot /proc/1/root true", "mknod /d b 254 0", "date -s 2001-01-01", "hostname x"] {
+    for line in [
+        "mount -t tmpfs x /mnt",
+        "touch /usr/bin/env",
+        "chroot /proc/1/root true",
+        "mknod /d b 254 0",
+        "date -s 2001-01-01",
+        "hostname x",
+    ] {
         let (report, said) = sh(sandbox.as_ref(), line);
         assert_ne!(report.ending, ExecEnding::Exited { code: 0 }, "{line}\n{said}");
     }
-    passes(sandbox.as_ref(), "mkdir /shared/d && touch /shared/d/f && chmod 000 /shared/d");
+    passes(
+        sandbox.as_ref(),
+        "mkdir /shared/d && touch /shared/d/f && chmod 000 /shared/d",
+    );
     drop(sandbox);
     let owner = fs::metadata(shared.join("mine")).expect("its file").uid();
-    let expected = if geteuid().is_root() { 1_900_000_000 } else { geteuid().as_raw() };
+    let expected = if geteuid().is_root() {
+        1_900_000_000
+    } else {
+        geteuid().as_raw()
+    };
     assert_eq!(owner, expected);
     assert!(!fs::exists("/etc/new").expect("the host's"));
     world.nothing_is_left();

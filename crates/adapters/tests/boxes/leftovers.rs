@@ -78,7 +78,9 @@ fn a_running_box_is_not_reaped() {
         let run = scope.spawn(|| world.run(&spec, &control).ending);
         wait_until("the check runs", || control.is_doomed());
         assert_eq!(world.engine.reap().expect("nothing to do"), 0);
-        let boxes = fs::read_dir(world.path("data/boxes")).expect("the boxes").flatten();
+        let boxes = fs::read_dir(world.path("data/boxes"))
+            .expect("the boxes")
+            .flatten();
         for entry in boxes.filter(|entry| entry.file_name() != ".warm") {
             fs::write(entry.path().join("upper/stop"), "").expect("its workspace");
         }

@@ -1,7 +1,7 @@
 //! Real boxes on this machine: what a check can do, what it cannot, and what is left of it.
 
-mod daemon;
 mod contract;
+mod daemon;
 mod endings;
 mod hostile;
 mod isolation;

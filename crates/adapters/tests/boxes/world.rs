@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    BoxUser, CheckReport, CheckSpec, ExecEnding, ExecReport, ExecSpec, Image, Limits, NativeEngine, Network, Sandbox,
-    SandboxControl, SandboxEnding, SandboxEngine, SandboxSpec, Workspace, run_check,
+    BoxUser, CheckReport, CheckSpec, ExecEnding, ExecReport, ExecSpec, Image, Limits, NativeEngine, Network,
+    Sandbox, SandboxControl, SandboxEnding, SandboxEngine, SandboxSpec, Workspace, run_check,
 };
 use gantry_adapters::process;
 use gantry_core::id::CommitId;
@@ -152,11 +152,13 @@ impl World {
 
     pub fn nothing_is_left(&self) {
         let boxes = self.path("data/boxes");
-        let folders: Vec<_> =
-            fs::read_dir(&boxes).map_or_else(|_| Vec::new(), |entries| {
+        let folders: Vec<_> = fs::read_dir(&boxes).map_or_else(
+            |_| Vec::new(),
+            |entries| {
                 let entries = entries.flatten();
                 entries.filter(|entry| entry.file_name() != ".warm").collect()
-            });
+            },
+        );
         assert!(folders.is_empty(), "folders are left: {folders:?}");
         let scratch = boxes.as_os_str().as_bytes().to_vec();
         let processes = || processes_naming(&scratch);
@@ -295,9 +297,16 @@ pub fn groups_left() -> Vec<PathBuf> {
     let mine = format!(".{}-", std::process::id());
     let mut left = Vec::new();
     let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-    for root in roots.map(|entry| entry.path().join("gantry")).chain(["/sys/fs/cgroup/gantry".into()]) {
+    for root in roots
+        .map(|entry| entry.path().join("gantry"))
+        .chain(["/sys/fs/cgroup/gantry".into()])
+    {
         let groups = fs::read_dir(root).into_iter().flatten().flatten();
-        left.extend(groups.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains(&mine)));
+        left.extend(
+            groups
+                .map(|entry| entry.path())
+                .filter(|path| path.to_string_lossy().contains(&mine)),
+        );
     }
     left
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use gantry_adapters::engine::{SandboxEngine, NativeEngine};
+use gantry_adapters::engine::{NativeEngine, SandboxEngine};
 use serde_json::Value;
 
 use crate::repo::Repo;

@@ -53,13 +53,18 @@ impl Groups {
 
     fn has(&self, controller: &str) -> bool {
         self.first.iter().any(|(name, _)| name == controller)
-            || self.second.as_ref().is_some_and(|(_, names)| names.iter().any(|name| name == controller))
+            || self
+                .second
+                .as_ref()
+                .is_some_and(|(_, names)| names.iter().any(|name| name == controller))
     }
 
     /// Says in words what can be limited, by which version.
     pub(super) fn describe(&self) -> String {
         let held = |version: &str, names: &mut dyn Iterator<Item = &str>| {
-            let wanted: Vec<&str> = names.filter(|name| ["memory", "cpu", "pids"].contains(name)).collect();
+            let wanted: Vec<&str> = names
+                .filter(|name| ["memory", "cpu", "pids"].contains(name))
+                .collect();
             (!wanted.is_empty()).then(|| format!("{} by cgroup {version}", wanted.join(", ")))
         };
         let first = held("v1", &mut self.first.iter().map(|(name, _)| name.as_str()));
@@ -128,7 +133,9 @@ impl Groups {
         for name in names.iter().filter(|name| !is_alive(name)) {
             let first = self.first.iter();
             let groups = BoxGroups {
-                first: first.map(|(controller, at)| (controller.clone(), at.join(name))).collect(),
+                first: first
+                    .map(|(controller, at)| (controller.clone(), at.join(name)))
+                    .collect(),
                 second: self.second.as_ref().map(|(at, _)| at.join(name)),
             };
             groups.kill();
@@ -146,12 +153,16 @@ pub(super) struct BoxGroups {
 
 impl BoxGroups {
     fn at(&self, controller: &str) -> Option<&Path> {
-        self.first.iter().find(|(name, _)| name == controller).map(|(_, at)| at.as_path())
+        self.first
+            .iter()
+            .find(|(name, _)| name == controller)
+            .map(|(_, at)| at.as_path())
     }
 
     fn limit(&self, groups: &Groups, limits: &Limits) -> Result<Vec<String>, String> {
         let set = |at: &Path, file: &str, value: &str| {
-            fs::write(at.join(file), value).map_err(|source| format!("the limit {file} = {value} is refused: {source}"))
+            fs::write(at.join(file), value)
+                .map_err(|source| format!("the limit {file} = {value} is refused: {source}"))
         };
         let mut words = Vec::new();
         let second = self.second.as_deref();
@@ -216,7 +227,12 @@ impl BoxGroups {
         let second = self.second.as_ref().map(|at| at.join("memory.events"));
         let read = |path: PathBuf| number_behind(&fs::read_to_string(path).ok()?, "oom_kill ");
         // A group that counts none has had none.
-        first.into_iter().chain(second).filter_map(read).max().unwrap_or(0)
+        first
+            .into_iter()
+            .chain(second)
+            .filter_map(read)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Returns what the box used, as far as it is counted.
@@ -271,7 +287,11 @@ impl BoxGroups {
         for at in self.first.iter().map(|(_, at)| at).chain(&self.second) {
             // A group that cannot be read has no processes or is gone.
             let processes = fs::read_to_string(at.join("cgroup.procs")).unwrap_or_default();
-            for pid in processes.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0) {
+            for pid in processes
+                .lines()
+                .filter_map(|line| line.parse().ok())
+                .filter(|pid| *pid > 0)
+            {
                 // It may have ended meanwhile.
                 let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
             }
@@ -314,7 +334,11 @@ fn number_behind(text: &str, word: &str) -> Option<u64> {
 
 /// Makes the directory for boxes in the second version, with whatever controllers are there to be used.
 fn second_version(own: &Path) -> Option<(PathBuf, Vec<String>)> {
-    let own = if own.ends_with(OWNER_LEAF) { own.parent()? } else { own };
+    let own = if own.ends_with(OWNER_LEAF) {
+        own.parent()?
+    } else {
+        own
+    };
     let there = fs::read_to_string(own.join("cgroup.controllers")).ok()?;
     let wanted: Vec<String> = there
         .split_whitespace()
@@ -414,7 +438,10 @@ mod tests {
             second: Some("/sys/fs/cgroup/unified/b".into()),
         };
         assert_eq!(places(own, mounts), expected);
-        let pure = places("0::/user.slice/x\n", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        let pure = places(
+            "0::/user.slice/x\n",
+            "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        );
         assert_eq!(pure.second, Some("/sys/fs/cgroup/user.slice/x".into()));
         assert!(pure.first.is_empty());
         assert_eq!(places("", mounts), Places::default());
@@ -424,7 +451,10 @@ mod tests {
     fn a_container_that_sees_its_own_group_as_the_root_finds_it() {
         let mounts = "24 20 0:21 /docker/1 /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n";
         let found = places("4:pids:/docker/1/x\n", mounts);
-        assert_eq!(found.first, [("pids".to_owned(), PathBuf::from("/sys/fs/cgroup/pids/x"))]);
+        assert_eq!(
+            found.first,
+            [("pids".to_owned(), PathBuf::from("/sys/fs/cgroup/pids/x"))]
+        );
     }
 
     #[test]
@@ -434,7 +464,10 @@ mod tests {
             ..Limits::default()
         };
         let refused = Groups::default().make("b", &limits).expect_err("nobody holds it");
-        assert!(refused.contains("a limit on memory cannot be held here"), "{refused}");
+        assert!(
+            refused.contains("a limit on memory cannot be held here"),
+            "{refused}"
+        );
         assert!(Groups::default().make("b", &Limits::default()).is_ok());
     }
 

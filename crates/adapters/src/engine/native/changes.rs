@@ -38,7 +38,12 @@ pub(super) fn tell_changes(uppers: &[UpperAt], to: OwnedFd) {
         count(&upper.directory, &upper.at, &mut found);
     }
     let files = &found.files;
-    let numbers = [files.changed_count, files.removed_count, files.bytes, found.disk_bytes];
+    let numbers = [
+        files.changed_count,
+        files.removed_count,
+        files.bytes,
+        found.disk_bytes,
+    ];
     let mut bytes = numbers.map(|number| number.to_string()).join(" ").into_bytes();
     bytes.push(b'\n');
     for path in &files.paths {

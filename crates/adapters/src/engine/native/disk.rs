@@ -43,7 +43,10 @@ impl DiskWatch {
             exceeded: Arc::clone(&exceeded),
             stop: Arc::clone(&stop),
         };
-        let thread = thread::Builder::new().name("box-disk".to_owned()).spawn(move || look.run()).ok()?;
+        let thread = thread::Builder::new()
+            .name("box-disk".to_owned())
+            .spawn(move || look.run())
+            .ok()?;
         Some(Self {
             exceeded,
             stop,
@@ -96,7 +99,9 @@ impl Look {
                 continue;
             }
             looks = 0;
-            let Some(found) = self.channel.changes() else { return };
+            let Some(found) = self.channel.changes() else {
+                return;
+            };
             if found.disk_bytes > bytes_max || found.files.changed_count > files_max {
                 self.exceeded.store(true, Ordering::SeqCst);
                 // A box that is gone needs no end.
@@ -114,5 +119,7 @@ impl Look {
 
 /// Returns the free bytes and files of a disk; one that cannot be asked is looked at every time.
 fn free(at: &Path) -> (u64, u64) {
-    statvfs(at).map_or((0, 0), |disk| (disk.blocks_free() * disk.fragment_size(), disk.files_free()))
+    statvfs(at).map_or((0, 0), |disk| {
+        (disk.blocks_free() * disk.fragment_size(), disk.files_free())
+    })
 }

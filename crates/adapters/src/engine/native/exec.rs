@@ -48,7 +48,8 @@ pub(super) fn make_users() -> Result<i32, String> {
 
 /// Becomes the box's user, then the command; returns an exit code only if the command cannot be executed.
 pub(super) fn exec(stage: &Stage) -> Result<i32, String> {
-    let order = Message::read(&mut io::stdin()).map_err(|source| format!("cannot read the order: {source}"))?;
+    let order =
+        Message::read(&mut io::stdin()).map_err(|source| format!("cannot read the order: {source}"))?;
     setsid().map_err(|errno| format!("cannot start a session: {errno}"))?;
     // Better a command than the daemon; a kernel that refuses this has another way to choose.
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUST);
@@ -57,11 +58,14 @@ pub(super) fn exec(stage: &Stage) -> Result<i32, String> {
     let filter = seccomp::filter()?;
     enter(stage)?;
     become_box_user(stage)?;
-    let processes = order.first(tag::PROCESSES_MAX).and_then(|text| text.to_str()?.parse().ok());
+    let processes = order
+        .first(tag::PROCESSES_MAX)
+        .and_then(|text| text.to_str()?.parse().ok());
     // Counted in the box's own user namespace, so that neither the host nor another box is in it.
     limit(Resource::RLIMIT_NPROC, processes.unwrap_or(BOX_PROCESSES_MAX))?;
     set_no_new_privs().map_err(|errno| format!("cannot give up new privileges: {errno}"))?;
-    seccompiler::apply_filter(&filter).map_err(|source| format!("cannot set the filter of calls: {source}"))?;
+    seccompiler::apply_filter(&filter)
+        .map_err(|source| format!("cannot set the filter of calls: {source}"))?;
     start(&order)
 }
 
@@ -78,7 +82,12 @@ pub(super) fn enter(stage: &Stage) -> Result<(), String> {
         let path = format!("/proc/self/fd/{number}");
         opened.push(File::open(&path).map_err(|source| format!("cannot open {path}: {source}"))?);
     }
-    close_inherited(&opened.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect::<Vec<_>>())?;
+    close_inherited(
+        &opened
+            .iter()
+            .map(std::os::fd::AsRawFd::as_raw_fd)
+            .collect::<Vec<_>>(),
+    )?;
     for (namespace, kind) in opened.into_iter().zip(kinds) {
         setns(namespace, kind).map_err(|errno| format!("cannot enter the box: {errno}"))?;
     }
@@ -146,7 +155,10 @@ fn start(order: &Message) -> Result<i32, String> {
         return Ok(NOT_EXECUTABLE);
     }
     // Standard error may be the log by now.
-    tell_through(status, &Status::trouble(format!("cannot start the command: {failed}")));
+    tell_through(
+        status,
+        &Status::trouble(format!("cannot start the command: {failed}")),
+    );
     Ok(NOT_EXECUTABLE)
 }
 

@@ -38,7 +38,10 @@ pub(super) fn put(stage: &Stage) -> Result<i32, String> {
     let order = Message::read(&mut input).map_err(|source| format!("cannot read the order: {source}"))?;
     let record = order.0.first().ok_or("there is nothing to write")?;
     let at = Path::new(&record.first);
-    let mode = record.second.to_str().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+    let mode = record
+        .second
+        .to_str()
+        .and_then(|mode| u32::from_str_radix(mode, 8).ok());
     let mode = mode.ok_or("the mode is not one")?;
     become_box_root(stage)?;
     let written = write_file(stage, at, mode, &mut input);
@@ -64,7 +67,11 @@ fn write_file(stage: &Stage, at: &Path, mode: u32, input: &mut impl Read) -> io:
         fs::remove_file(at)?;
     }
     let mut options = File::options();
-    options.write(true).create_new(true).mode(0o600).custom_flags(O_NOFOLLOW);
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(O_NOFOLLOW);
     let mut file = options.open(at)?;
     io::copy(input, &mut file)?;
     chown(at, owner, owner)?;
@@ -125,7 +132,10 @@ impl Show {
                 let mut answer = [0];
                 self.input.read_exact(&mut answer)?;
                 if answer[0] == GO_IN {
-                    let mut names: Vec<_> = fs::read_dir(&at)?.flatten().map(|entry| entry.file_name()).collect();
+                    let mut names: Vec<_> = fs::read_dir(&at)?
+                        .flatten()
+                        .map(|entry| entry.file_name())
+                        .collect();
                     names.sort_by(|a, b| b.as_bytes().cmp(a.as_bytes()));
                     open.extend(names.into_iter().map(|name| (at.join(&name), path.join(&name))));
                 }
@@ -152,7 +162,10 @@ impl Show {
 
     /// Shows a file in pieces, each behind its length, a piece of none last: it may change while it is read.
     fn file(&mut self, at: &Path, path: &Path, mode: u32) -> io::Result<()> {
-        let mut file = File::options().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(at)?;
+        let mut file = File::options()
+            .read(true)
+            .custom_flags(O_NOFOLLOW | O_NONBLOCK)
+            .open(at)?;
         let length = file.metadata()?.len();
         self.tell(tag::FILE, path, &format!("{mode} {length}"))?;
         let mut piece = vec![0; PIECE_BYTES];
@@ -164,7 +177,8 @@ impl Show {
                 break;
             }
             left -= count as u64;
-            self.output.write_all(&u32::try_from(count).unwrap_or(0).to_le_bytes())?;
+            self.output
+                .write_all(&u32::try_from(count).unwrap_or(0).to_le_bytes())?;
             self.output.write_all(&piece[..count])?;
         }
         self.output.write_all(&0_u32.to_le_bytes())

@@ -59,7 +59,11 @@ impl BoxFolder {
 
     /// Returns the name no other box of this host has now.
     pub(super) fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
     }
 
     /// Removes the folder and everything in it.

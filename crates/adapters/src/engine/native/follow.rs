@@ -65,7 +65,9 @@ fn run(
     let oom_before = sandbox.parts.groups.oom_kills();
     let (out, status) = match start(sandbox, spec, number) {
         Ok(started) => started,
-        Err(source) => return ExecEnding::Trouble(Trouble::Interrupted, format!("the box has ended: {source}")),
+        Err(source) => {
+            return ExecEnding::Trouble(Trouble::Interrupted, format!("the box has ended: {source}"));
+        }
     };
     let channel = Arc::clone(&sandbox.parts.channel);
     control.on_cancel(move || {
@@ -84,7 +86,9 @@ fn run(
     };
     follow.to_end(out, status, output);
     control.detach();
-    sandbox.output_bytes.fetch_add(follow.output_bytes, Ordering::SeqCst);
+    sandbox
+        .output_bytes
+        .fetch_add(follow.output_bytes, Ordering::SeqCst);
     // A command that a cancel ended may be gone before the loop saw the mark; it did not fail.
     let cancelled = control.is_cancelled().then_some(ExecEnding::Cancelled);
     if let Some(ending) = follow.ending.map(|(ending, _)| ending).or(cancelled) {
@@ -118,7 +122,9 @@ fn start(sandbox: &NativeSandbox, spec: &ExecSpec, number: u64) -> io::Result<(P
     for (name, value) in &spec.env {
         message.push(tag::VARIABLE, name, value);
     }
-    parts.channel.ask(ask::EXEC, &[writer.as_fd(), told.as_fd()], &message)?;
+    parts
+        .channel
+        .ask(ask::EXEC, &[writer.as_fd(), told.as_fd()], &message)?;
     Ok((out, status))
 }
 
@@ -244,14 +250,21 @@ fn judge(sandbox: &NativeSandbox, told: &[u8], oom_before: u64) -> ExecEnding {
         Some(Status::Signalled(signal)) => ExecEnding::Signalled { signal: *signal },
         _ => ExecEnding::Trouble(Trouble::Interrupted, format!("the box died; {last_words}")),
     };
-    if parts.disk.as_ref().is_some_and(super::disk::DiskWatch::is_exceeded) {
+    if parts
+        .disk
+        .as_ref()
+        .is_some_and(super::disk::DiskWatch::is_exceeded)
+    {
         let limits = &parts.spec.limits;
         let words = [
             limits.disk_bytes.map(|bytes| format!("{bytes} bytes")),
             limits.inodes.map(|count| format!("{count} files")),
         ];
         let words: Vec<String> = words.into_iter().flatten().collect();
-        let why = format!("the box wrote more than its limit of {} and was ended", words.join(" or "));
+        let why = format!(
+            "the box wrote more than its limit of {} and was ended",
+            words.join(" or ")
+        );
         return ExecEnding::Trouble(Trouble::OutOfDisk, why);
     }
     if parts.groups.oom_kills() > oom_before {
@@ -272,26 +285,28 @@ fn disk_is_full(sandbox: &NativeSandbox) -> bool {
 
 /// Keeps reading what background processes write: they must neither wait for a reader nor die of having none.
 fn drop_the_rest(out: PipeReader) {
-    let started = std::thread::Builder::new().name("box-rest".to_owned()).spawn(move || {
-        let mut out = out;
-        let mut chunk = vec![0; 4096];
-        loop {
-            match out.read(&mut chunk) {
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
-                    let mut waits = [PollFd::new(out.as_fd(), PollFlags::POLLIN)];
-                    if let Err(errno) = poll(&mut waits, PollTimeout::NONE)
-                        && errno != Errno::EINTR
-                    {
-                        return;
+    let started = std::thread::Builder::new()
+        .name("box-rest".to_owned())
+        .spawn(move || {
+            let mut out = out;
+            let mut chunk = vec![0; 4096];
+            loop {
+                match out.read(&mut chunk) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
+                        let mut waits = [PollFd::new(out.as_fd(), PollFlags::POLLIN)];
+                        if let Err(errno) = poll(&mut waits, PollTimeout::NONE)
+                            && errno != Errno::EINTR
+                        {
+                            return;
+                        }
                     }
+                    Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return,
                 }
-                Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
             }
-        }
-    });
+        });
     // Without a thread the background processes find their output closed.
     drop(started);
 }

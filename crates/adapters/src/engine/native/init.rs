@@ -155,14 +155,12 @@ impl PidOne {
             (ask::PUT, Some(content), Some(status)) => {
                 self.start(StageName::Put, "", [content.into(), Stdio::null()], status);
             }
-            (ask::VISIT, Some(conversation), Some(status)) => {
-                match conversation.try_clone() {
-                    Ok(input) => {
-                        self.start(StageName::Visit, "", [input.into(), conversation.into()], status);
-                    }
-                    Err(source) => tell_through(status, &Status::trouble(source.to_string())),
+            (ask::VISIT, Some(conversation), Some(status)) => match conversation.try_clone() {
+                Ok(input) => {
+                    self.start(StageName::Visit, "", [input.into(), conversation.into()], status);
                 }
-            }
+                Err(source) => tell_through(status, &Status::trouble(source.to_string())),
+            },
             (ask::CHANGES, Some(output), _) => {
                 let uppers = self.uppers.clone();
                 thread::spawn(move || changes::tell_changes(&uppers, output));
@@ -263,7 +261,11 @@ fn session_members(leader: i32) -> Vec<i32> {
         return members;
     };
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
             continue;
         };
         let Ok(stat) = fs::read(entry.path().join("stat")) else {

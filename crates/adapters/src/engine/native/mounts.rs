@@ -19,7 +19,8 @@ pub(super) const SAFE: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
 /// Copies a tree of mounts, to be put somewhere else.
 pub(super) fn clone_tree(path: &Path) -> Result<OwnedFd, String> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, path, flags).map_err(|errno| format!("cannot show {}: {errno}", path.display()))
 }
 
@@ -36,7 +37,8 @@ pub(super) fn attach(tree: &OwnedFd, at: &Path, is_directory: bool) -> Result<()
         }
         File::create(at).map_err(trouble)?;
     }
-    move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(|errno| trouble(errno.into()))
+    move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|errno| trouble(errno.into()))
 }
 
 /// Covers something, so that nobody in the box can see it.
@@ -65,8 +67,8 @@ pub(super) fn bind(host: &Path, at: &Path) -> Result<(), String> {
 /// Adds flags to a mount and to every mount below it. Flags they have are kept: a user namespace may not take
 /// them away, and must name them again.
 pub(super) fn restrict(at: &Path, flags: MsFlags) -> Result<(), String> {
-    let table =
-        fs::read("/proc/thread-self/mountinfo").map_err(|source| format!("cannot read the mounts: {source}"))?;
+    let table = fs::read("/proc/thread-self/mountinfo")
+        .map_err(|source| format!("cannot read the mounts: {source}"))?;
     for (path, kept) in mounts_of(&table) {
         if path.starts_with(at) {
             let all = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | kept | flags;
@@ -195,7 +197,12 @@ pub(super) fn change(at: &str, flags: MsFlags) -> Result<(), String> {
         .map_err(|errno| format!("cannot change the mount of {at}: {errno}"))
 }
 
-pub(super) fn new_file_system(kind: &str, at: &Path, flags: MsFlags, options: Option<&str>) -> Result<(), String> {
+pub(super) fn new_file_system(
+    kind: &str,
+    at: &Path,
+    flags: MsFlags,
+    options: Option<&str>,
+) -> Result<(), String> {
     mount(Some(kind), at, Some(kind), flags, options)
         .map_err(|errno| format!("cannot mount {kind} at {}: {errno}", at.display()))
 }

@@ -83,7 +83,8 @@ impl Lifeline {
     /// Returns what the box wrote so far; `None` if it is gone or does not say.
     pub(super) fn changes(&self) -> Option<Changes> {
         let (mut reader, writer) = io::pipe().ok()?;
-        self.ask(ask::CHANGES, &[writer.as_fd()], &Message::default()).ok()?;
+        self.ask(ask::CHANGES, &[writer.as_fd()], &Message::default())
+            .ok()?;
         drop(writer);
         let mut waits = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
         let limit = PollTimeout::try_from(COUNTED_WITHIN).unwrap_or(PollTimeout::MAX);
@@ -91,7 +92,10 @@ impl Lifeline {
             return None;
         }
         let mut text = Vec::new();
-        (&mut reader).take(SUMMARY_BYTES_MAX).read_to_end(&mut text).ok()?;
+        (&mut reader)
+            .take(SUMMARY_BYTES_MAX)
+            .read_to_end(&mut text)
+            .ok()?;
         parse_changes(&text)
     }
 
@@ -174,7 +178,9 @@ impl NativeSandbox {
         usage.output_bytes = self.output_bytes.load(Ordering::SeqCst);
         parts.groups.remove();
         let path = folder.path().to_owned();
-        let removed = folder.remove().map_err(|source| format!("{}: {source}", path.display()));
+        let removed = folder
+            .remove()
+            .map_err(|source| format!("{}: {source}", path.display()));
         parts.loan = None;
         Some(SandboxReceipt {
             engine: "native".to_owned(),
@@ -213,21 +219,30 @@ impl Sandbox for NativeSandbox {
     }
 
     fn changed_root(&self) -> Option<PathBuf> {
-        let on_disk = matches!(self.parts.spec.image, Image::Layers { .. }) && !self.parts.spec.limits.in_memory;
+        let on_disk =
+            matches!(self.parts.spec.image, Image::Layers { .. }) && !self.parts.spec.limits.in_memory;
         let folder = self.folder.as_ref().filter(|_| on_disk)?;
         Some(folder.path().join("root-upper"))
     }
 
     fn freeze(&self, frozen: bool) -> Result<(), SandboxError> {
         let system = |source| SandboxError::System {
-            doing: if frozen { "stop the box" } else { "continue the box" }.to_owned(),
+            doing: if frozen {
+                "stop the box"
+            } else {
+                "continue the box"
+            }
+            .to_owned(),
             source,
         };
         if self.parts.groups.freeze(frozen).map_err(system)? {
             return Ok(());
         }
         let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
-        self.parts.channel.signal_all(signal).map_err(|_| SandboxError::Gone)
+        self.parts
+            .channel
+            .signal_all(signal)
+            .map_err(|_| SandboxError::Gone)
     }
 
     fn close(mut self: Box<Self>) -> SandboxReceipt {
@@ -239,6 +254,8 @@ impl Sandbox for NativeSandbox {
 pub(super) fn read_status(pipe: io::PipeReader) -> Vec<u8> {
     let mut told = Vec::new();
     // What was read before a failure is what was told.
-    let _ = File::from(std::os::fd::OwnedFd::from(pipe)).take(64 * 1024).read_to_end(&mut told);
+    let _ = File::from(std::os::fd::OwnedFd::from(pipe))
+        .take(64 * 1024)
+        .read_to_end(&mut told);
     told
 }

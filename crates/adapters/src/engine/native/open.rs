@@ -42,7 +42,11 @@ pub(super) fn open(
     control: &SandboxControl,
 ) -> Result<NativeSandbox, OpenError> {
     check(spec)?;
-    let net = if spec.network == Network::Full { Net::Host } else { Net::Own };
+    let net = if spec.network == Network::Full {
+        Net::Host
+    } else {
+        Net::Own
+    };
     let mut sandbox = open_one(engine, spec, net, control)?;
     services::start(engine, spec, &mut sandbox, control)?;
     Ok(sandbox)
@@ -75,7 +79,11 @@ pub(super) fn open_one(
 /// Refuses what this engine cannot do.
 fn check(spec: &SandboxSpec) -> Result<(), OpenError> {
     let unsupported = |why: String| Err(OpenError::Unsupported(why));
-    let images = spec.services.iter().map(|service| &service.image).chain([&spec.image]);
+    let images = spec
+        .services
+        .iter()
+        .map(|service| &service.image)
+        .chain([&spec.image]);
     for image in images {
         if let Image::Named(name) = image {
             return unsupported(format!(
@@ -89,10 +97,16 @@ fn check(spec: &SandboxSpec) -> Result<(), OpenError> {
         }
     }
     if !spec.workspace_at.is_absolute() || spec.workspace_at.components().count() < 2 {
-        return unsupported(format!("{} is no place for a workspace", spec.workspace_at.display()));
+        return unsupported(format!(
+            "{} is no place for a workspace",
+            spec.workspace_at.display()
+        ));
     }
     if let Some(mount) = spec.mounts.iter().find(|mount| !mount.at.is_absolute()) {
-        return unsupported(format!("{} is no place for a mount: it is not absolute", mount.at.display()));
+        return unsupported(format!(
+            "{} is no place for a mount: it is not absolute",
+            mount.at.display()
+        ));
     }
     if spec.limits.in_memory && spec.limits.disk_bytes.is_none() && spec.limits.memory_bytes.is_none() {
         return unsupported("a box in memory needs a limit: set disk_bytes or memory_bytes".to_owned());
@@ -119,7 +133,10 @@ fn make(
     }
     let (groups, mut limits) = engine
         .groups()
-        .make(&format!("{}@{}", folder.name(), group_mark(&engine.scratch)), &spec.limits)
+        .make(
+            &format!("{}@{}", folder.name(), group_mark(&engine.scratch)),
+            &spec.limits,
+        )
         .map_err(OpenError::Unsupported)?;
     limits.extend(disk_words(spec));
     let started = start(engine, spec, net, folder, &groups, &setup);
@@ -148,7 +165,11 @@ fn make(
 }
 
 fn layers_of(loan: &Loan) -> Vec<PathBuf> {
-    loan.layer.iter().cloned().chain([loan.warm.tree.clone()]).collect()
+    loan.layer
+        .iter()
+        .cloned()
+        .chain([loan.warm.tree.clone()])
+        .collect()
 }
 
 fn upper(spec: &SandboxSpec) -> Upper {
@@ -156,13 +177,23 @@ fn upper(spec: &SandboxSpec) -> Upper {
         return Upper::Disk;
     }
     let bytes = spec.limits.disk_bytes.or(spec.limits.memory_bytes).unwrap_or(0);
-    let inodes = spec.limits.inodes.map_or(String::new(), |count| format!(",nr_inodes={count}"));
+    let inodes = spec
+        .limits
+        .inodes
+        .map_or(String::new(), |count| format!(",nr_inodes={count}"));
     Upper::Memory(format!("mode=755,size={bytes}{inodes}"))
 }
 
 fn disk_words(spec: &SandboxSpec) -> Vec<String> {
-    let how = if spec.limits.in_memory { "size of its file system" } else { "looked at" };
-    let bytes = spec.limits.disk_bytes.map(|bytes| format!("disk {bytes} bytes ({how})"));
+    let how = if spec.limits.in_memory {
+        "size of its file system"
+    } else {
+        "looked at"
+    };
+    let bytes = spec
+        .limits
+        .disk_bytes
+        .map(|bytes| format!("disk {bytes} bytes ({how})"));
     let inodes = spec.limits.inodes.map(|count| format!("files {count} ({how})"));
     bytes.into_iter().chain(inodes).collect()
 }

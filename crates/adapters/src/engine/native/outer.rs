@@ -37,7 +37,11 @@ impl BoxProcess {
     /// Starts it; `channel` becomes its standard input. Returns its status pipe too.
     ///
     /// Errors: what the system said.
-    pub(super) fn start(entry: PathBuf, stage: Stage, channel_end: OwnedFd) -> io::Result<(Self, PipeReader)> {
+    pub(super) fn start(
+        entry: PathBuf,
+        stage: Stage,
+        channel_end: OwnedFd,
+    ) -> io::Result<(Self, PipeReader)> {
         let (status, told) = io::pipe()?;
         let (started_sender, started) = channel();
         let (ended_sender, ended) = channel();

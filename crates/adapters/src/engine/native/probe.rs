@@ -54,7 +54,9 @@ pub(super) fn probe(engine: &NativeEngine) -> Result<Vec<String>, EngineUnavaila
         services: Vec::new(),
     };
     let control = SandboxControl::default();
-    let sandbox = engine.open(&spec, &control).map_err(|failed| unavailable(failed.to_string()))?;
+    let sandbox = engine
+        .open(&spec, &control)
+        .map_err(|failed| unavailable(failed.to_string()))?;
     let exec = ExecSpec {
         command: ["/bin/sh", "-c", "exit 0"].map(str::to_owned).to_vec(),
         env: Vec::new(),

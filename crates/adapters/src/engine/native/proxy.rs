@@ -161,7 +161,9 @@ fn is_near(address: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_multicast(),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => is_near(IpAddr::V4(v4)),
-            None => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast(),
+            None => {
+                v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast()
+            }
         },
     }
 }
@@ -174,22 +176,30 @@ fn serve(listener: &TcpListener, sleeper: &io::PipeReader, shared: &Arc<Shared>)
             waits.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
         }
         // While it is full, an ended connection is noticed at the next look.
-        let limit = if is_full { PollTimeout::from(50_u8) } else { PollTimeout::NONE };
+        let limit = if is_full {
+            PollTimeout::from(50_u8)
+        } else {
+            PollTimeout::NONE
+        };
         if poll(&mut waits, limit).is_err() || waits[0].any().unwrap_or(true) {
             continue;
         }
         if is_full || !waits[1].any().unwrap_or(false) {
             continue;
         }
-        let Ok((client, _)) = listener.accept() else { continue };
+        let Ok((client, _)) = listener.accept() else {
+            continue;
+        };
         let shared = Arc::clone(shared);
         shared.connections.fetch_add(1, Ordering::SeqCst);
         let counted = Arc::clone(&shared);
-        let started = thread::Builder::new().name("box-proxy-client".to_owned()).spawn(move || {
-            // A client or server that went away has ended its connection.
-            let _ = answer(&client, &shared);
-            shared.connections.fetch_sub(1, Ordering::SeqCst);
-        });
+        let started = thread::Builder::new()
+            .name("box-proxy-client".to_owned())
+            .spawn(move || {
+                // A client or server that went away has ended its connection.
+                let _ = answer(&client, &shared);
+                shared.connections.fetch_sub(1, Ordering::SeqCst);
+            });
         if started.is_err() {
             counted.connections.fetch_sub(1, Ordering::SeqCst);
         }
@@ -201,12 +211,19 @@ fn answer(mut client: &TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     client.set_write_timeout(Some(SILENT_MAX))?;
     let (head, rest) = read_head(client)?;
     let Some(request) = Wish::parse(&head) else {
-        return refuse(client, "400 Bad Request", "this is no request a proxy understands");
+        return refuse(
+            client,
+            "400 Bad Request",
+            "this is no request a proxy understands",
+        );
     };
     let mut server = match shared.reach(&request.place) {
         Ok(server) => server,
         Err(Refusal::NotAllowed) => {
-            let why = format!("{}:{} is not on this box's list", request.place.host, request.place.port);
+            let why = format!(
+                "{}:{} is not on this box's list",
+                request.place.host, request.place.port
+            );
             return refuse(client, "403 Forbidden", &why);
         }
         Err(Refusal::NotReached(why)) => return refuse(client, "502 Bad Gateway", &why),
@@ -261,7 +278,10 @@ impl Wish {
         let (method, target, version) = (words.next()?, words.next()?, words.next()?);
         if method == "CONNECT" {
             let place = parse_place(target, None)?;
-            return Some(Self { place, head: Vec::new() });
+            return Some(Self {
+                place,
+                head: Vec::new(),
+            });
         }
         let behind = target.strip_prefix("http://")?;
         let at = behind.find(['/', '?']).unwrap_or(behind.len());
@@ -272,7 +292,13 @@ impl Wish {
         for field in fields.split("\r\n").filter(|field| !field.is_empty()) {
             let name = field.split(':').next().unwrap_or_default().trim();
             // One request for one decision: the next one on this connection might be for another host.
-            let dropped = ["connection", "proxy-connection", "proxy-authorization", "keep-alive", "upgrade"];
+            let dropped = [
+                "connection",
+                "proxy-connection",
+                "proxy-authorization",
+                "keep-alive",
+                "upgrade",
+            ];
             if !dropped.iter().any(|word| name.eq_ignore_ascii_case(word)) {
                 sent.push_str(field);
                 sent.push_str("\r\n");
@@ -369,7 +395,11 @@ mod tests {
             ("*.example.org:443", "evilexample.org:443", false),
             ("*.example.org:443", ".example.org:443", false),
         ] {
-            assert_eq!(covers(&place(allowed), &place(asked)), expected, "{allowed} {asked}");
+            assert_eq!(
+                covers(&place(allowed), &place(asked)),
+                expected,
+                "{allowed} {asked}"
+            );
         }
     }
 
@@ -382,15 +412,29 @@ mod tests {
         let plain = Wish::parse(head).expect("a request");
         assert_eq!((plain.place.host.as_str(), plain.place.port), ("example.org", 80));
         let sent = String::from_utf8(plain.head).expect("text");
-        assert_eq!(sent, "GET /a?b HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n");
-        for wrong in ["GET / HTTP/1.1\r\n\r\n", "CONNECT a HTTP/1.1\r\n\r\n", "GET http://u@h/ HTTP/1.1\r\n\r\n"] {
+        assert_eq!(
+            sent,
+            "GET /a?b HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n"
+        );
+        for wrong in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "CONNECT a HTTP/1.1\r\n\r\n",
+            "GET http://u@h/ HTTP/1.1\r\n\r\n",
+        ] {
             assert!(Wish::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
     }
 
     #[test]
     fn addresses_of_this_host_and_its_link_are_near() {
-        for near in ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "::ffff:127.0.0.1", "0.0.0.0"] {
+        for near in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "::1",
+            "fe80::1",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+        ] {
             assert!(is_near(near.parse().expect("an address")), "{near}");
         }
         assert!(!is_near("192.0.2.1".parse().expect("an address")));

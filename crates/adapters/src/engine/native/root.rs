@@ -51,7 +51,12 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
     // Process numbers are those of the box from here on.
     new_file_system("proc", Path::new("/proc"), no_exec, None)?;
     let folder = open_path(&stage.folder)?;
-    new_file_system("tmpfs", &stage.folder, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(OWN_FILES))?;
+    new_file_system(
+        "tmpfs",
+        &stage.folder,
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        Some(OWN_FILES),
+    )?;
     let mut room = Room {
         stage,
         setup,
@@ -105,7 +110,9 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
             }
             .fill(root)
         });
-        inside.join().map_err(|_| "the thread of the mounts panicked".to_owned())?
+        inside
+            .join()
+            .map_err(|_| "the thread of the mounts panicked".to_owned())?
     })?;
     keep_open(&mounts)?;
     Ok(Made {
@@ -181,11 +188,18 @@ impl Room<'_> {
         make_directory(&at)?;
         // By descriptor: no path is too long for the kernel's one page, and none holds a character that means
         // something there.
-        let opened: Vec<OwnedFd> = lower.iter().map(|path| open_path(path)).collect::<Result<_, _>>()?;
+        let opened: Vec<OwnedFd> = lower
+            .iter()
+            .map(|path| open_path(path))
+            .collect::<Result<_, _>>()?;
         let (upper_fd, work_fd) = (open_path(&upper)?, open_path(&work)?);
         let named = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
         let lower = opened.iter().map(named).collect::<Vec<_>>().join(":");
-        let mut options = format!("lowerdir={lower},upperdir={},workdir={}", named(&upper_fd), named(&work_fd));
+        let mut options = format!(
+            "lowerdir={lower},upperdir={},workdir={}",
+            named(&upper_fd),
+            named(&work_fd)
+        );
         if !self.stage.privileged {
             options.push_str(",userxattr");
         }
@@ -239,7 +253,8 @@ impl Room<'_> {
         match step {
             Step::ReadOnly { host, .. } | Step::Shared { host, .. } => of(host),
             Step::CopyOnWrite { host, at } => {
-                let (shown, upper) = self.stack(&[host.clone()], &format!("copy-{number}"), self.stage.user)?;
+                let (shown, upper) =
+                    self.stack(&[host.clone()], &format!("copy-{number}"), self.stage.user)?;
                 self.uppers.push(UpperAt {
                     directory: upper,
                     at: at.clone(),
@@ -281,12 +296,15 @@ fn add_box_user(root: &Path, at: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     if let Ok(file) = opened {
         use std::io::Read;
-        File::from(file).take(USERS_BYTES_MAX).read_to_end(&mut text).map_err(trouble)?;
+        File::from(file)
+            .take(USERS_BYTES_MAX)
+            .read_to_end(&mut text)
+            .map_err(trouble)?;
     }
     let number = format!("{BOX_UID}");
-    let known = text.split(|byte| *byte == b'\n').any(|line| {
-        line.split(|byte| *byte == b':').nth(2) == Some(number.as_bytes())
-    });
+    let known = text
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.split(|byte| *byte == b':').nth(2) == Some(number.as_bytes()));
     if !known {
         if !text.is_empty() && !text.ends_with(b"\n") {
             text.push(b'\n');
@@ -336,7 +354,12 @@ impl Inside<'_> {
             }
         }
         let owner = owner_options(self.stage);
-        mount_new("tmpfs", "/run", SAFE, Some(&format!("mode=755{owner}{temporary}")))?;
+        mount_new(
+            "tmpfs",
+            "/run",
+            SAFE,
+            Some(&format!("mode=755{owner}{temporary}")),
+        )?;
         make_devices(Path::new("/dev"), temporary, &self.devices)?;
         make_directory(Path::new("/sys"))?;
         if let Some(sys) = &self.sys {
@@ -358,11 +381,18 @@ impl Inside<'_> {
         let below = whole.join("all");
         attach(whole_proc, &below, true)?;
         mask_proc()?;
-        change("/box", MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE)?;
+        change(
+            "/box",
+            MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE,
+        )?;
         if self.setup.layers.is_empty() && !is_root {
-            change("/", MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE)?;
+            change(
+                "/",
+                MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE,
+            )?;
         }
-        File::open("/proc/thread-self/ns/mnt").map_err(|source| format!("cannot keep the box's mounts: {source}"))
+        File::open("/proc/thread-self/ns/mnt")
+            .map_err(|source| format!("cannot keep the box's mounts: {source}"))
     }
 
     fn show_own(&self) -> Result<(), String> {

@@ -79,7 +79,10 @@ pub(super) fn filter() -> Result<BpfProgram, String> {
     }
     rules.push((libc::SYS_ioctl, typing));
     if let Some(bit) = SHORT_POINTERS {
-        let second: Vec<_> = rules.iter().map(|(call, rule)| (call | bit, rule.clone())).collect();
+        let second: Vec<_> = rules
+            .iter()
+            .map(|(call, rule)| (call | bit, rule.clone()))
+            .collect();
         rules.extend(second);
     }
     let refuse = SeccompAction::Errno(u32::try_from(libc::EPERM).unwrap_or(1));

@@ -97,23 +97,28 @@ fn start_one(
     let own = SandboxControl::default();
     let (run, run_control) = (Arc::clone(&sandbox), own.clone());
     let exec = exec_of(&service.command, NO_TIMEOUT);
-    let thread = thread::Builder::new().name("box-service".to_owned()).spawn(move || {
-        let mut last_words = Vec::new();
-        let report = run.exec(
-            &exec,
-            &mut |bytes| {
-                last_words.extend_from_slice(bytes);
-                let over = last_words.len().saturating_sub(LAST_WORDS_BYTES);
-                last_words.drain(..over);
-                Ok(())
-            },
-            &run_control,
-        );
-        // Nobody listens any more once the service has been ready.
-        let _ = ended_sender.send((report.ending, last_words));
-    });
+    let thread = thread::Builder::new()
+        .name("box-service".to_owned())
+        .spawn(move || {
+            let mut last_words = Vec::new();
+            let report = run.exec(
+                &exec,
+                &mut |bytes| {
+                    last_words.extend_from_slice(bytes);
+                    let over = last_words.len().saturating_sub(LAST_WORDS_BYTES);
+                    last_words.drain(..over);
+                    Ok(())
+                },
+                &run_control,
+            );
+            // Nobody listens any more once the service has been ready.
+            let _ = ended_sender.send((report.ending, last_words));
+        });
     let thread = thread.map_err(|source| {
-        OpenError::Trouble(Trouble::CouldNotStart, format!("cannot start a service's thread: {source}"))
+        OpenError::Trouble(
+            Trouble::CouldNotStart,
+            format!("cannot start a service's thread: {source}"),
+        )
     })?;
     let started = Service {
         control: own,
@@ -143,7 +148,9 @@ fn await_health(
         let report = sandbox.exec(
             &exec,
             &mut |bytes| {
-                said.extend_from_slice(&bytes[..bytes.len().min(LAST_WORDS_BYTES.saturating_sub(said.len()))]);
+                said.extend_from_slice(
+                    &bytes[..bytes.len().min(LAST_WORDS_BYTES.saturating_sub(said.len()))],
+                );
                 Ok(())
             },
             control,
@@ -156,7 +163,10 @@ fn await_health(
         let not_ready = |why: String| Err(OpenError::Trouble(Trouble::CouldNotStart, why));
         if let Ok((ending, words)) = ended.try_recv() {
             let words = String::from_utf8_lossy(&words).into_owned();
-            return not_ready(format!("the service {} ended before it was ready: {ending:?}: {words}", service.name));
+            return not_ready(format!(
+                "the service {} ended before it was ready: {ending:?}: {words}",
+                service.name
+            ));
         }
         if watch.left_of(service.ready_within).is_zero() {
             let said = String::from_utf8_lossy(&said).into_owned();

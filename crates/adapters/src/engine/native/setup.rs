@@ -137,10 +137,19 @@ mod tests {
         setup.show(Path::new("/usr"));
         let (host, at) = (PathBuf::from("/h\n"), PathBuf::from("/at"));
         setup.steps.extend([
-            Step::Link { target: host.clone(), at: at.clone() },
-            Step::Shared { host: host.clone(), at: at.clone() },
+            Step::Link {
+                target: host.clone(),
+                at: at.clone(),
+            },
+            Step::Shared {
+                host: host.clone(),
+                at: at.clone(),
+            },
             Step::CopyOnWrite { host, at: at.clone() },
-            Step::File { text: "x\ny".into(), at: at.clone() },
+            Step::File {
+                text: "x\ny".into(),
+                at: at.clone(),
+            },
             Step::Own,
             Step::Hide { at },
         ]);

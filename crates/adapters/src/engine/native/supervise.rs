@@ -32,7 +32,10 @@ pub(super) fn supervise(stage: &Stage) -> Result<i32, String> {
     close_inherited(&[])?;
     let refused = |errno| format!("cannot make namespaces: {errno}");
     if let Net::Of(pid) = stage.net {
-        for (name, kind) in [("user", CloneFlags::CLONE_NEWUSER), ("net", CloneFlags::CLONE_NEWNET)] {
+        for (name, kind) in [
+            ("user", CloneFlags::CLONE_NEWUSER),
+            ("net", CloneFlags::CLONE_NEWNET),
+        ] {
             let path = format!("/proc/{pid}/ns/{name}");
             let joined = fs::File::open(&path).map_err(|source| format!("cannot open {path}: {source}"))?;
             setns(joined, kind).map_err(refused)?;

@@ -78,13 +78,21 @@ pub fn take_commit(
         );
         match report.ending {
             ExecEnding::Exited { code: 0 } => Ok(said),
-            ending => Err(failed(format!("{ending:?} {}", String::from_utf8_lossy(&said).trim()))),
+            ending => Err(failed(format!(
+                "{ending:?} {}",
+                String::from_utf8_lossy(&said).trim()
+            ))),
         }
     };
     let name = format!("{reference}^{{commit}}");
-    let said = run(&["git", "rev-parse", "--verify", "--end-of-options", &name], NAME_BYTES_MAX)?;
+    let said = run(
+        &["git", "rev-parse", "--verify", "--end-of-options", &name],
+        NAME_BYTES_MAX,
+    )?;
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    let commit: CommitId = said.parse().map_err(|_| failed(format!("it says {said:?}, which is no commit")))?;
+    let commit: CommitId = said
+        .parse()
+        .map_err(|_| failed(format!("it says {said:?}, which is no commit")))?;
     let mut wanted = commit.to_string();
     if let Some(known) = known {
         wanted.push_str(&format!("\n^{known}"));
@@ -95,6 +103,8 @@ pub fn take_commit(
         reference: reference.to_owned(),
         source,
     };
-    GitProgram::at(PathBuf::from(to)).take_pack(&pack, commit).map_err(refused)?;
+    GitProgram::at(PathBuf::from(to))
+        .take_pack(&pack, commit)
+        .map_err(refused)?;
     Ok(commit)
 }

@@ -206,7 +206,10 @@ fn image_environment(of_image: &[(String, String)], spec: &SandboxSpec) -> Envir
         BoxUser::Root => "/root",
     };
     let mut env: Environment = [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
         ("HOME", home),
         ("LANG", "C.UTF-8"),
         ("TERM", "dumb"),
@@ -296,10 +299,16 @@ fn show_own_files(setup: &mut Setup, spec: &SandboxSpec, objects: &[PathBuf]) {
     };
     // Programs that add users replace these files, which is refused for a mount: an image being built has its own.
     if !is_image || spec.user == BoxUser::Plain {
-        file("/etc/passwd", format!(
-            "root:x:0:0:root:/root:/bin/sh\nbox:x:{BOX_UID}:{BOX_UID}:box:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
-        ));
-        file("/etc/group", format!("root:x:0:\nbox:x:{BOX_UID}:\nnogroup:x:65534:\n"));
+        file(
+            "/etc/passwd",
+            format!(
+                "root:x:0:0:root:/root:/bin/sh\nbox:x:{BOX_UID}:{BOX_UID}:box:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
+            ),
+        );
+        file(
+            "/etc/group",
+            format!("root:x:0:\nbox:x:{BOX_UID}:\nnogroup:x:65534:\n"),
+        );
     }
     let mut hosts = "127.0.0.1 localhost box\n::1 localhost\n".to_owned();
     for service in &spec.services {

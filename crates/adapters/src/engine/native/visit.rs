@@ -128,7 +128,11 @@ impl Conversation<'_> {
                 tag::DIRECTORY => {
                     let directory = found(FoundKind::Directory);
                     self.visitor.visit(&directory, &mut io::empty())?;
-                    let answer = if self.visitor.enter(&directory) { GO_IN } else { b'n' };
+                    let answer = if self.visitor.enter(&directory) {
+                        GO_IN
+                    } else {
+                        b'n'
+                    };
                     self.output.write_all(&[answer])?;
                 }
                 tag::LINK => {
@@ -206,6 +210,10 @@ mod tests {
         pieces(&mut &bytes[..]).read_to_string(&mut text).expect("whole");
         assert_eq!(text, "abcde");
         assert!(pieces(&mut &bytes[..5]).read_to_string(&mut text).is_err());
-        assert!(pieces(&mut &b"\xff\xff\xff\xff"[..]).read_to_string(&mut text).is_err());
+        assert!(
+            pieces(&mut &b"\xff\xff\xff\xff"[..])
+                .read_to_string(&mut text)
+                .is_err()
+        );
     }
 }

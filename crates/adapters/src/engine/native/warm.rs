@@ -117,11 +117,7 @@ fn borrow(wanted: &Wanted<'_>, warm: Arc<Warm>) -> Result<Option<Loan>, Checkout
 }
 
 /// Finds the checkout of a commit, or else the newest one, and holds it.
-fn find(
-    commit: CommitId,
-    shelf: &Path,
-    lent: &mut HashMap<PathBuf, Weak<Warm>>,
-) -> Option<Arc<Warm>> {
+fn find(commit: CommitId, shelf: &Path, lent: &mut HashMap<PathBuf, Weak<Warm>>) -> Option<Arc<Warm>> {
     let mut found: Vec<(bool, std::time::SystemTime, CommitId, PathBuf)> = Vec::new();
     // A shelf that cannot be read has nothing to lend; the maker says why.
     for entry in fs::read_dir(shelf).ok()?.flatten() {
@@ -137,7 +133,9 @@ fn find(
         if let Some(warm) = lent.get(&tree).and_then(Weak::upgrade) {
             return Some(warm);
         }
-        let Ok(directory) = File::open(&path) else { continue };
+        let Ok(directory) = File::open(&path) else {
+            continue;
+        };
         let Ok(lease) = Flock::lock(directory, FlockArg::LockSharedNonblock) else {
             continue;
         };
@@ -164,13 +162,14 @@ fn make(wanted: &Wanted<'_>, shelf: &Path, stop: &dyn Fn() -> bool) -> Result<Wa
     let system = |source| write_error(&new, source);
     fs::DirBuilder::new().mode(0o700).create(&new).map_err(system)?;
     let directory = File::open(&new).map_err(system)?;
-    let lock = Flock::lock(directory, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| system(errno.into()))?;
+    let lock = Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| system(errno.into()))?;
     let fill = || {
         let tree = new.join("tree");
         fs::DirBuilder::new().mode(0o755).create(&tree).map_err(system)?;
         wanted.repository.check_out(wanted.commit, &tree, stop)?;
-        wanted.repository.write_git_directory(wanted.commit, &tree, wanted.objects)?;
+        wanted
+            .repository
+            .write_git_directory(wanted.commit, &tree, wanted.objects)?;
         give(wanted, &tree)?;
         fs::rename(&new, &done).map_err(system)
     };
@@ -210,12 +209,19 @@ pub(super) fn collect(shelf: &Path, kept: Option<&Path>) {
         }
     }
     found.sort();
-    let newest = found.iter().rev().map(|(_, path)| path).find(|path| !is_new(path)).cloned();
+    let newest = found
+        .iter()
+        .rev()
+        .map(|(_, path)| path)
+        .find(|path| !is_new(path))
+        .cloned();
     for (_, path) in found {
         if Some(&path) == newest.as_ref() || kept.is_some_and(|kept| kept.starts_with(&path)) {
             continue;
         }
-        let Ok(directory) = File::open(&path) else { continue };
+        let Ok(directory) = File::open(&path) else {
+            continue;
+        };
         if let Ok(_alone) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
             // What stays is tried again by the next collection.
             let _ = remove_tree(&path);
@@ -231,7 +237,8 @@ pub(super) fn collect_all(scratch: &Path) {
 }
 
 fn is_new(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("new."))
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("new."))
 }
 
 /// Returns where a repository's checkouts stand. Another owner of the files has another shelf.
