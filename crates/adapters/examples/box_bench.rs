@@ -54,7 +54,7 @@ fn main() {
     println!("first box, with the warm checkout made: {:?}", watch.elapsed());
     show(
         "open + exec + close",
-        &mut (0..rounds).map(|_| whole_box(&engine, &spec)).collect(),
+        &mut (0..rounds).map(|_| whole_box(&engine, &spec)).collect::<Vec<_>>(),
     );
     parts(&engine, &spec, rounds);
     let watch = Stopwatch::start();
@@ -87,7 +87,9 @@ fn parts(engine: &NativeEngine, spec: &SandboxSpec, rounds: usize) {
     let sandbox = engine.open(spec, &control).expect("a box");
     show(
         "exec",
-        &mut (0..rounds).map(|_| exec_true(sandbox.as_ref())).collect(),
+        &mut (0..rounds)
+            .map(|_| exec_true(sandbox.as_ref()))
+            .collect::<Vec<_>>(),
     );
     let mut bare = Vec::new();
     for _ in 0..rounds {
@@ -123,7 +125,7 @@ fn whole_box(engine: &NativeEngine, spec: &SandboxSpec) -> Duration {
     watch.elapsed()
 }
 
-fn show(what: &str, times: &mut Vec<Duration>) {
+fn show(what: &str, times: &mut [Duration]) {
     times.sort();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100];
     println!("{what}: p50 {:?} p99 {:?} (n={})", at(50), at(99), times.len());

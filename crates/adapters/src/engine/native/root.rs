@@ -253,8 +253,11 @@ impl Room<'_> {
         match step {
             Step::ReadOnly { host, .. } | Step::Shared { host, .. } => of(host),
             Step::CopyOnWrite { host, at } => {
-                let (shown, upper) =
-                    self.stack(&[host.clone()], &format!("copy-{number}"), self.stage.user)?;
+                let (shown, upper) = self.stack(
+                    std::slice::from_ref(host),
+                    &format!("copy-{number}"),
+                    self.stage.user,
+                )?;
                 self.uppers.push(UpperAt {
                     directory: upper,
                     at: at.clone(),
