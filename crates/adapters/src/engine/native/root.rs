@@ -154,6 +154,14 @@ impl Room<'_> {
         Ok(at)
     }
 
+    /// Returns where a path is still seen: the box's own folder is covered.
+    fn on_disk(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.stage.folder) {
+            Ok(below) => self.disk.join(below),
+            Err(_) => path.to_owned(),
+        }
+    }
+
     /// Returns a directory for what the box writes, owned by its user.
     fn upper(&mut self, name: &str) -> Result<PathBuf, String> {
         let base = match self.setup.upper {
@@ -234,7 +242,7 @@ impl Room<'_> {
             let upper = self.upper("upper")?;
             (upper.clone(), upper)
         } else {
-            let lower = self.setup.workspace.clone();
+            let lower: Vec<PathBuf> = self.setup.workspace.iter().map(|path| self.on_disk(path)).collect();
             self.stack(&lower, "upper", self.stage.user)?
         };
         self.uppers.push(UpperAt { directory: upper, at });
