@@ -246,7 +246,9 @@ fn a_commit_far_from_the_warm_checkout_is_whole_and_clean() {
         (b"dir/x", "100644", b"x"),
         (b"mod/y", "100644", b"y"),
     ];
-    let Some(mut world) = World::with(&first) else { return };
+    let Some(mut world) = World::with(&first) else {
+        return;
+    };
     world.passes("git status --porcelain");
     let second: [(&[u8], &str, &[u8]); 5] = [
         (b"keep", "100644", b"kept\n"),
@@ -257,9 +259,15 @@ fn a_commit_far_from_the_warm_checkout_is_whole_and_clean() {
     ];
     let mut stream: Vec<(&[u8], &str, &[u8])> = second.to_vec();
     stream.sort_by_key(|file| file.0);
-    git(&world.path("repo.git"), &["update-ref", "-d", "refs/heads/main"], b"");
+    git(
+        &world.path("repo.git"),
+        &["update-ref", "-d", "refs/heads/main"],
+        b"",
+    );
     world.commit = commit_files(&world.path("repo.git"), &stream);
-    let log = world.passes("git status --porcelain; find . -path ./.git -prune -o -print | sort; cat dir; git rev-parse HEAD");
+    let log = world.passes(
+        "git status --porcelain; find . -path ./.git -prune -o -print | sort; cat dir; git rev-parse HEAD",
+    );
     let expected = ".\n./dir\n./file\n./file/now\n./file/now/dir\n./keep\n./mod\n./new\nkept\n";
     assert_eq!(log, format!("{expected}{}\n", world.commit));
 }
@@ -277,7 +285,10 @@ fn a_commit_made_in_a_box_is_taken_out_whole() {
     let repository = world.path("repo.git");
     let at = std::path::Path::new("/box/workspace");
     let taken = take_commit(sandbox.as_ref(), at, "HEAD", Some(world.commit), &repository).expect("taken");
-    assert_eq!(git(&repository, &["show", &format!("{taken}:README")], b""), "more");
+    assert_eq!(
+        git(&repository, &["show", &format!("{taken}:README")], b""),
+        "more"
+    );
     let missing = take_commit(sandbox.as_ref(), at, "--upload-pack=x", None, &repository);
     assert!(missing.is_err_and(|failed| failed.to_string().contains("does not hand --upload-pack=x out")));
 }

@@ -242,7 +242,12 @@ impl Room<'_> {
             let upper = self.upper("upper")?;
             (upper.clone(), upper)
         } else {
-            let lower: Vec<PathBuf> = self.setup.workspace.iter().map(|path| self.on_disk(path)).collect();
+            let lower: Vec<PathBuf> = self
+                .setup
+                .workspace
+                .iter()
+                .map(|path| self.on_disk(path))
+                .collect();
             self.stack(&lower, "upper", self.stage.user)?
         };
         self.uppers.push(UpperAt { directory: upper, at });
