@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread;
 
-use gantry_adapters::engine::{SandboxControl, SandboxEnding};
+use gantry_adapters::engine::{SandboxControl, SandboxEnding, SandboxEngine};
 use gantry_core::queue::build::Trouble;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

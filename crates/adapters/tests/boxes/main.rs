@@ -1,7 +1,9 @@
 //! Real boxes on this machine: what a check can do, what it cannot, and what is left of it.
 
+mod contract;
 mod daemon;
 mod endings;
+mod hostile;
 mod isolation;
 mod leftovers;
 mod workspace;

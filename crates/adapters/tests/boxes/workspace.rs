@@ -236,3 +236,59 @@ fn a_thousand_files_are_there_within_seconds() {
         );
     }
 }
+
+#[test]
+fn a_commit_far_from_the_warm_checkout_is_whole_and_clean() {
+    let first: [(&[u8], &str, &[u8]); 5] = [
+        (b"keep", "100644", b"kept\n"),
+        (b"gone/a/b", "100644", b"x"),
+        (b"file", "100644", b"f"),
+        (b"dir/x", "100644", b"x"),
+        (b"mod/y", "100644", b"y"),
+    ];
+    let Some(mut world) = World::with(&first) else {
+        return;
+    };
+    world.passes("git status --porcelain");
+    let second: [(&[u8], &str, &[u8]); 5] = [
+        (b"keep", "100644", b"kept\n"),
+        (b"file/now/dir", "100755", b"d"),
+        (b"dir", "120000", b"keep"),
+        (b"mod", "160000", b"0123456789012345678901234567890123456789"),
+        (b"new", "100644", b"n"),
+    ];
+    let mut stream: Vec<(&[u8], &str, &[u8])> = second.to_vec();
+    stream.sort_by_key(|file| file.0);
+    git(
+        &world.path("repo.git"),
+        &["update-ref", "-d", "refs/heads/main"],
+        b"",
+    );
+    world.commit = commit_files(&world.path("repo.git"), &stream);
+    let log = world.passes(
+        "git status --porcelain; find . -path ./.git -prune -o -print | sort; cat dir; git rev-parse HEAD",
+    );
+    let expected = ".\n./dir\n./file\n./file/now\n./file/now/dir\n./keep\n./mod\n./new\nkept\n";
+    assert_eq!(log, format!("{expected}{}\n", world.commit));
+}
+
+#[test]
+fn a_commit_made_in_a_box_is_taken_out_whole() {
+    use gantry_adapters::engine::native::take_commit;
+    let Some(world) = World::new() else { return };
+    let sandbox = world.open(&world.sandbox_spec());
+    crate::world::passes(
+        sandbox.as_ref(),
+        "cd /box/workspace && mkdir -p .git/hooks && printf '#!/bin/sh\\ntouch /tmp/ran' >.git/hooks/post-commit && \
+         echo more >README && git -c user.name=b -c user.email=b commit -qam more",
+    );
+    let repository = world.path("repo.git");
+    let at = std::path::Path::new("/box/workspace");
+    let taken = take_commit(sandbox.as_ref(), at, "HEAD", Some(world.commit), &repository).expect("taken");
+    assert_eq!(
+        git(&repository, &["show", &format!("{taken}:README")], b""),
+        "more"
+    );
+    let missing = take_commit(sandbox.as_ref(), at, "--upload-pack=x", None, &repository);
+    assert!(missing.is_err_and(|failed| failed.to_string().contains("does not hand --upload-pack=x out")));
+}

@@ -32,6 +32,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Writes a file: its path and mode come first on standard input, then its content.
 pub(super) fn put(stage: &Stage) -> Result<i32, String> {
+    enter(stage)?;
+    // Opened behind the door: entering closes what it does not know.
     let mut input = stdin_file()?;
     let order = Message::read(&mut input).map_err(|source| format!("cannot read the order: {source}"))?;
     let record = order.0.first().ok_or("there is nothing to write")?;
@@ -41,7 +43,6 @@ pub(super) fn put(stage: &Stage) -> Result<i32, String> {
         .to_str()
         .and_then(|mode| u32::from_str_radix(mode, 8).ok());
     let mode = mode.ok_or("the mode is not one")?;
-    enter(stage)?;
     become_box_root(stage)?;
     let written = write_file(stage, at, mode, &mut input);
     tell(&match written {
@@ -79,9 +80,9 @@ fn write_file(stage: &Stage, at: &Path, mode: u32, input: &mut impl Read) -> io:
 
 /// Shows what is at and below a path, asking before it goes into a directory.
 pub(super) fn visit(stage: &Stage) -> Result<i32, String> {
+    enter(stage)?;
     let mut input = stdin_file()?;
     let order = Message::read(&mut input).map_err(|source| format!("cannot read the order: {source}"))?;
-    enter(stage)?;
     become_box_root(stage)?;
     let output = io::stdout()
         .as_fd()

@@ -84,7 +84,7 @@ fn run(
         told: Vec::new(),
         ending: None,
     };
-    follow.to_end(out, status, output);
+    follow.follow(out, status, output);
     control.detach();
     sandbox
         .output_bytes
@@ -142,7 +142,7 @@ struct Follow<'a> {
 
 impl Follow<'_> {
     /// Reads what the command writes until it has ended, and ends it where a limit is reached.
-    fn to_end(&mut self, mut out: PipeReader, mut status: PipeReader, output: &mut Output<'_>) {
+    fn follow(&mut self, mut out: PipeReader, mut status: PipeReader, output: &mut Output<'_>) {
         let mut chunk = vec![0; CHUNK_BYTES];
         let (mut output_open, mut status_open, mut killed) = (true, true, false);
         while status_open {

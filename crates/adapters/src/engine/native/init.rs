@@ -79,6 +79,7 @@ pub(super) fn init(stage: &Stage) -> Result<i32, String> {
         mounts: made.mounts,
         users,
         uppers: made.uppers,
+        _folder: made.folder,
         running: Arc::default(),
     };
     let running = Arc::clone(&pid_one.running);
@@ -132,6 +133,7 @@ struct PidOne {
     mounts: File,
     users: File,
     uppers: Vec<changes::UpperAt>,
+    _folder: OwnedFd,
     running: Running,
 }
 

@@ -128,7 +128,8 @@ fn make(
     setup.upper = upper(spec);
     setup.proxy = net == Net::Own && matches!(spec.network, Network::Allow(_));
     if let Some(bytes) = spec.limits.memory_bytes {
-        setup.temporary = format!(",size={bytes}");
+        // Half of it: what is left of a full one must be enough for the command that clears it.
+        setup.temporary = format!(",size={}", bytes / 2);
     }
     let (groups, mut limits) = engine
         .groups()

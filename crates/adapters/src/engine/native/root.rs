@@ -40,6 +40,8 @@ pub(super) struct Made {
     pub(super) entry: PathBuf,
     /// Where what the box writes is kept.
     pub(super) uppers: Vec<UpperAt>,
+    /// The box's folder on the disk, which the paths of what it writes begin with.
+    pub(super) folder: OwnedFd,
 }
 
 /// Makes the tree.
@@ -84,6 +86,13 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
     }
     let [workspace, home, root] = [&workspace, &home, &root].map(|path| clone_tree(path));
     let (workspace, home, root) = (workspace?, home?, root?);
+    let (shown, whole) = (clone_tree(Path::new("/proc"))?, clone_tree(Path::new("/proc"))?);
+    let sys = stage.folder.join("sys");
+    make_directory(&sys)?;
+    // Without a network of its own a plain user may not mount it; the box does without.
+    let sys = new_file_system("sysfs", &sys, no_exec | MsFlags::MS_RDONLY, None)
+        .and_then(|()| clone_tree(&sys))
+        .ok();
     let uppers = room.uppers;
     // A thread may leave this mount namespace for one of its own; the rest of the process stays.
     let mounts = thread::scope(|scope| {
@@ -96,6 +105,8 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
                 home,
                 sources,
                 devices,
+                proc: [shown, whole],
+                sys,
             }
             .fill(root)
         });
@@ -108,6 +119,7 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
         mounts,
         entry,
         uppers,
+        folder,
     })
 }
 
@@ -140,6 +152,14 @@ impl Room<'_> {
         }
         restrict(&at, MsFlags::MS_RDONLY)?;
         Ok(at)
+    }
+
+    /// Returns where a path is still seen: the box's own folder is covered.
+    fn on_disk(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.stage.folder) {
+            Ok(below) => self.disk.join(below),
+            Err(_) => path.to_owned(),
+        }
     }
 
     /// Returns a directory for what the box writes, owned by its user.
@@ -222,7 +242,12 @@ impl Room<'_> {
             let upper = self.upper("upper")?;
             (upper.clone(), upper)
         } else {
-            let lower = self.setup.workspace.clone();
+            let lower: Vec<PathBuf> = self
+                .setup
+                .workspace
+                .iter()
+                .map(|path| self.on_disk(path))
+                .collect();
             self.stack(&lower, "upper", self.stage.user)?
         };
         self.uppers.push(UpperAt { directory: upper, at });
@@ -241,8 +266,11 @@ impl Room<'_> {
         match step {
             Step::ReadOnly { host, .. } | Step::Shared { host, .. } => of(host),
             Step::CopyOnWrite { host, at } => {
-                let (shown, upper) =
-                    self.stack(&[host.clone()], &format!("copy-{number}"), self.stage.user)?;
+                let (shown, upper) = self.stack(
+                    std::slice::from_ref(host),
+                    &format!("copy-{number}"),
+                    self.stage.user,
+                )?;
                 self.uppers.push(UpperAt {
                     directory: upper,
                     at: at.clone(),
@@ -321,15 +349,18 @@ struct Inside<'a> {
     home: OwnedFd,
     sources: Vec<Option<Source>>,
     devices: Vec<(&'static str, OwnedFd)>,
+    proc: [OwnedFd; 2],
+    sys: Option<OwnedFd>,
 }
 
 impl Inside<'_> {
     /// Enters the root, drops the host's tree, fills the root and returns its namespace.
     fn fill(self, root: OwnedFd) -> Result<File, String> {
         enter(&root, &self.stage.folder)?;
-        let no_exec = SAFE | MsFlags::MS_NOEXEC;
         let is_root = self.stage.user == BoxUser::Root;
-        mount_new("proc", "/proc", no_exec, None)?;
+        // A plain user may mount these only where they are seen already: they were, in pid 1's room.
+        let [shown, whole_proc] = &self.proc;
+        attach(shown, Path::new("/proc"), true)?;
         mount_new("tmpfs", "/box", SAFE, Some("mode=755,size=1m"))?;
         let temporary = &self.setup.temporary;
         for at in ["/tmp", "/var/tmp"] {
@@ -347,8 +378,9 @@ impl Inside<'_> {
         )?;
         make_devices(Path::new("/dev"), temporary, &self.devices)?;
         make_directory(Path::new("/sys"))?;
-        // Without a network of its own a plain user may not mount it; the box does without.
-        let _ = new_file_system("sysfs", Path::new("/sys"), no_exec | MsFlags::MS_RDONLY, None);
+        if let Some(sys) = &self.sys {
+            attach(sys, Path::new("/sys"), true)?;
+        }
         for (step, source) in self.setup.steps.iter().zip(&self.sources) {
             match step {
                 Step::Own => self.show_own()?,
@@ -363,8 +395,7 @@ impl Inside<'_> {
             .create(whole)
             .map_err(|source| format!("cannot make {}: {source}", whole.display()))?;
         let below = whole.join("all");
-        make_directory(&below)?;
-        new_file_system("proc", &below, no_exec, None)?;
+        attach(whole_proc, &below, true)?;
         mask_proc()?;
         change(
             "/box",

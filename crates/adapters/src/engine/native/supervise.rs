@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{close, getegid, geteuid};
 
 use super::entry::{Net, Stage, StageName};
+use super::exec::clone_stdin;
 use crate::process;
 
 /// Returns the namespaces every box has, but for the user's.
@@ -54,7 +55,8 @@ pub(super) fn supervise(stage: &Stage) -> Result<i32, String> {
         }
     }
     // The engine puts this process where its limits are before it says so.
-    std::io::stdin()
+    // Read without a buffer: what follows is for pid 1.
+    fs::File::from(clone_stdin()?)
         .read_exact(&mut [0])
         .map_err(|source| format!("the daemon gave up: {source}"))?;
     let mut child = process::member_command("/proc/self/exe")

@@ -201,19 +201,16 @@ mod tests {
             bytes.extend_from_slice(&u32::try_from(piece.len()).expect("short").to_le_bytes());
             bytes.extend_from_slice(piece);
         }
-        let mut text = String::new();
-        let pieces = |input| Pieces {
-            input,
-            left: 0,
-            ended: false,
+        let read = |mut input: &[u8]| {
+            let mut text = String::new();
+            let mut pieces = Pieces {
+                input: &mut input,
+                left: 0,
+                ended: false,
+            };
+            pieces.read_to_string(&mut text).map(|_| text)
         };
-        pieces(&mut &bytes[..]).read_to_string(&mut text).expect("whole");
-        assert_eq!(text, "abcde");
-        assert!(pieces(&mut &bytes[..5]).read_to_string(&mut text).is_err());
-        assert!(
-            pieces(&mut &b"\xff\xff\xff\xff"[..])
-                .read_to_string(&mut text)
-                .is_err()
-        );
+        assert_eq!(read(&bytes).expect("whole"), "abcde");
+        assert!(read(&bytes[..5]).is_err() && read(b"\xff\xff\xff\xff").is_err());
     }
 }
