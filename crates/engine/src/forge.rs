@@ -1,6 +1,8 @@
 //! What the line asks of a repository. Owns the trait; the real one is `git_forge`, the fake lives in the tests.
 //! A conflict is an answer; only trouble with the repository itself is an error.
 
+use crate::gate::Gate;
+use crate::workflows::GateWorkflows;
 use std::collections::BTreeMap;
 
 use gantry_adapters::git::{FileAt, GitError, Member, Method, Replay, Swap};
@@ -79,6 +81,11 @@ pub trait Forge {
     fn branches(&mut self) -> Result<BTreeMap<BranchName, CommitId>, GitError>;
     /// Reads the gate file at a commit.
     fn gate_file(&mut self, at: CommitId) -> Result<FileAt, GitError>;
+    /// Looks at the workflows a gate names, as a commit has them.
+    fn gate_workflows(&mut self, at: CommitId, gate: &Gate) -> Result<GateWorkflows, GitError> {
+        let _ = (at, gate);
+        Ok(GateWorkflows::default())
+    }
     /// Makes the candidate of these members; no ref moves.
     fn replay(&mut self, base: CommitId, members: &[Member], method: Method) -> Result<Replay, GitError>;
     /// Tells whether `a` is reachable from `b`.

@@ -12,8 +12,9 @@ use gantry_core::limits::GATE_FILE_BYTES_MAX;
 use gantry_core::time::Timestamp;
 
 use crate::forge::{Forge, OpenHead, Overlap, Revert, Standing, Verdict};
-use crate::gate::GATE_FILE;
+use crate::gate::{GATE_FILE, Gate};
 use crate::journal::JOURNAL;
+use crate::workflows::{GateWorkflows, examine_gate};
 
 /// How deep folders of branches are watched; what is deeper is seen when something else moves.
 const FOLDER_DEPTH_MAX: usize = 16;
@@ -31,6 +32,8 @@ pub struct GitForge {
     seen: u64,
     /// Open heads whose files were all read.
     readable: HashSet<CommitId>,
+    /// The data directory whose mirror and profiles say what workflows can have.
+    data: Option<PathBuf>,
 }
 
 impl GitForge {
@@ -46,7 +49,15 @@ impl GitForge {
             folders: Vec::new(),
             seen: 0,
             readable: HashSet::new(),
+            data: None,
         })
+    }
+
+    /// Looks at workflows by what this data directory offers them.
+    #[must_use]
+    pub fn offering(mut self, data: &Path) -> Self {
+        self.data = Some(data.to_owned());
+        self
     }
 
     /// A merge reads only what both sides touched: the other files of a change are looked at here, once for each head,
@@ -77,6 +88,10 @@ impl Forge for GitForge {
 
     fn gate_file(&mut self, at: CommitId) -> Result<FileAt, GitError> {
         self.repository.file_at(at, GATE_FILE, GATE_FILE_BYTES_MAX as u64)
+    }
+
+    fn gate_workflows(&mut self, at: CommitId, gate: &Gate) -> Result<GateWorkflows, GitError> {
+        examine_gate(&self.repository, at, gate, self.data.as_deref())
     }
 
     fn replay(&mut self, base: CommitId, members: &[Member], method: Method) -> Result<Replay, GitError> {

@@ -54,6 +54,8 @@ pub struct Yard {
     pub target: String,
     /// Engine and image: results are kept under it.
     pub identity: String,
+    /// How many boxes of one build may live at once.
+    pub slots: usize,
 }
 
 /// Runs the builds of one repository.
@@ -242,6 +244,7 @@ impl Boxes for BoxRunner {
             commit: order.commit.to_string(),
             gate: order.gate.source.clone(),
             about: format!("{} {}", order.gate_digest, self.yard.identity),
+            slots: self.yard.slots,
         };
         let (program, builds) = (self.yard.program.clone(), self.yard.builds.clone());
         self.follow(build, move |folder| {

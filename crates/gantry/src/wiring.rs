@@ -171,7 +171,7 @@ impl Wiring {
         if repository.served {
             self.prepare_served(&repository)?;
         }
-        let forge = GitForge::open(&path, repository.target.clone())?;
+        let forge = GitForge::open(&path, repository.target.clone())?.offering(self.data.root());
         let (id, sender) = (repository.id, sender.clone());
         let tell = Arc::new(move |news| {
             // The loop is gone: the daemon shuts down, and the next one ends the build as interrupted.
@@ -186,6 +186,7 @@ impl Wiring {
             repository: path,
             target: repository.target.to_string(),
             identity: "native:host".to_owned(),
+            slots: default_slots(),
         };
         let runner = BoxRunner::new(yard, tell);
         Ok(Line::new(repository, forge, runner, default_slots()))

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use gantry_adapters::engine::SandboxControl;
 use gantry_adapters::job::{JobFolder, JobServer, Reply};
-use gantry_core::id::BuildId;
+use gantry_core::id::{BuildId, CommitId};
 use gantry_core::limits::{JOB_LEASE, JOB_ORDER_BYTES_MAX};
+use gantry_core::queue::build::Ending;
 
 use super::wire::{JobEvent, JobOrder, JobReport, REPORT};
 use crate::boxes::BoxReport;
@@ -17,6 +18,7 @@ use crate::checks::CheckJob;
 use crate::gate::Gate;
 use crate::profile::Profile;
 use crate::sandbox::{Engines, Images};
+use crate::workflows::WorkflowChecks;
 
 /// The first argument of a build's process.
 pub const JOB_WORD: &str = "__job";
@@ -148,8 +150,50 @@ fn run_order(
             tell,
         })
     };
-    match ready() {
-        Ok(job) => job.run(),
-        Err(why) => crate::checks::trouble(build, &why),
+    let job = match ready() {
+        Ok(job) => job,
+        Err(why) => return crate::checks::trouble(build, &why),
+    };
+    let mut report = job.run();
+    if report.ending == Ending::Passed && !job.gate.workflows.is_empty() {
+        let checks = match order.base.parse() {
+            Ok(base) => workflows_of(order, base, &job).run(),
+            Err(_) => return crate::checks::trouble(build, &format!("{:?} is no commit", order.base)),
+        };
+        report.ending = join_endings(checks.iter().map(|check| check.ending));
+        report.checks.extend(checks);
     }
+    report
+}
+
+fn workflows_of<'a>(order: &'a JobOrder, base: CommitId, job: &'a CheckJob) -> WorkflowChecks<'a> {
+    WorkflowChecks {
+        build: job.build,
+        commit: job.commit,
+        base,
+        target: &order.target,
+        name: &order.name,
+        repository: &order.repository,
+        gate: &job.gate,
+        profile: &job.profile,
+        engines: &job.engines,
+        images: &*job.images,
+        folder: &job.folder,
+        slots: order.slots.max(1),
+        control: &job.control,
+        tell: Arc::clone(&job.tell),
+    }
+}
+
+/// Joins endings: a failure is a verdict and comes first, then what is none.
+fn join_endings(endings: impl Iterator<Item = Ending>) -> Ending {
+    endings
+        .max_by_key(|ending| match ending {
+            Ending::Failed => 4,
+            Ending::Trouble(_) => 3,
+            Ending::TimedOut => 2,
+            Ending::Cancelled => 1,
+            Ending::Passed => 0,
+        })
+        .unwrap_or(Ending::Passed)
 }

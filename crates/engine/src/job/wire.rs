@@ -36,6 +36,13 @@ pub struct JobOrder {
     pub gate: String,
     /// The digest of the gate's definition and the name of the boxes: with the commit, what the verdict is about.
     pub about: String,
+    /// How many boxes may live at once; a process that is told nothing takes two.
+    #[serde(default = "two")]
+    pub slots: usize,
+}
+
+const fn two() -> usize {
+    2
 }
 
 /// Something that happened in a build's process.
@@ -177,6 +184,7 @@ mod tests {
             commit: "c".into(),
             gate: "[gate]".into(),
             about: "digest native:host".into(),
+            slots: 2,
         }
     }
 

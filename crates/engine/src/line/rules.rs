@@ -614,7 +614,21 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             FileAt::NotAFile => unusable("bad_gate", format!("{GATE_FILE} is not a regular file")),
             FileAt::TooLarge { bytes } => unusable("bad_gate", format!("{GATE_FILE} has {bytes} bytes")),
             FileAt::File { id, bytes } => match Gate::parse(&bytes) {
-                Ok(gate) => GateFound::Ready { gate, digest: id },
+                Ok(gate) => {
+                    let workflows = self.forge.gate_workflows(at, &gate)?;
+                    if let Some(first) = workflows.problems.first() {
+                        let more = workflows.problems.len() - 1;
+                        let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+                        return Ok(GateFound::Unusable(Obstacle {
+                            code: "bad_gate",
+                            text: format!("a workflow of {GATE_FILE} cannot be a check: {first}{others}"),
+                            next_action: "run `gantry ci check`, and mend or leave out what it names".into(),
+                            retry_at: None,
+                        }));
+                    }
+                    let digest = if workflows.digest.is_empty() { id } else { format!("{id}+{}", workflows.digest) };
+                    GateFound::Ready { gate, digest }
+                }
                 Err(error) => unusable("bad_gate", error.to_string()),
             },
         })

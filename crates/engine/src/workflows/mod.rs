@@ -3,10 +3,12 @@
 
 mod event;
 mod files;
+mod gate;
 mod look;
 mod run;
 
 pub use event::{EventChoice, EventName};
 pub use files::{FoundWorkflow, WORKFLOWS, find_workflows};
+pub use gate::{GateWorkflows, WorkflowChecks, examine_gate};
 pub use look::{Look, known, look_at};
 pub use run::{WorkflowRun, check_runs, mirror_path, mirrored};

@@ -170,11 +170,18 @@ pub fn check_runs(report: &RunReport, folder: &JobFolder, secrets: &Secrets, com
     let mut checks = Vec::new();
     for workflow in &report.workflows {
         let file = workflow.path.rsplit('/').next().unwrap_or(&workflow.path);
-        if let WorkflowOutcome::Ran { fault: Some(fault), .. } = &workflow.outcome {
+        let fault = match &workflow.outcome {
+            WorkflowOutcome::Ran { fault, .. } => fault.clone(),
+            WorkflowOutcome::Refused(what) => {
+                Some(what.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+            WorkflowOutcome::Ignored(_) => None,
+        };
+        if let Some(detail) = fault {
             checks.push(CheckRun {
                 name: plain(file),
                 ending: workflow.ending(),
-                detail: fault.clone(),
+                detail,
                 duration: std::time::Duration::ZERO,
                 evidence: Vec::new(),
             });

@@ -2,6 +2,7 @@
 
 mod audit;
 mod build;
+mod ci;
 mod config;
 mod dock;
 mod doctor;
@@ -69,6 +70,9 @@ enum Command {
     /// Look at builds and their logs
     #[command(subcommand)]
     Build(build::Build),
+    /// Run the repository's own workflows, and say what would not be honoured
+    #[command(subcommand)]
+    Ci(ci::Ci),
     /// Run commands in fresh boxes, by hand
     #[command(subcommand, name = "box")]
     Sandbox(sandbox::Sandbox),
@@ -154,6 +158,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Coded> {
         Command::Config(command) => command.run(common),
         Command::Queue(command) => command.run(common),
         Command::Build(command) => command.run(common),
+        Command::Ci(command) => command.run(common),
         Command::Sandbox(command) => command.run(common),
         Command::Doctor(command) => command.run(common),
         Command::Dock(command) => command.run(common),
