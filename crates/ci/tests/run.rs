@@ -250,7 +250,7 @@ fn a_box_that_breaks_in_a_step_runs_nothing_more_and_blames_nobody() {
 fn a_failure_before_the_box_broke_stays_a_verdict() {
     let mut world = World::default();
     world.engine.breaks = Some((2, Trouble::Interrupted));
-    let steps = "    steps:\n      - run: echo 'error: this is why'; exit 1\n      - if: always()\n        run: exit 0\n";
+    let steps = "    steps:\n      - run: |\n          echo 'error: this is why'\n          exit 1\n      - if: always()\n        run: exit 0\n";
     let report = world.run_one(&format!(
         "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{steps}"
     ));
