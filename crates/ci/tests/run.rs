@@ -287,3 +287,30 @@ fn a_job_that_always_runs_has_the_grace_of_a_cancelled_run() {
     assert_eq!(job(&report, "b").conclusion, Conclusion::Success, "{report:#?}");
     assert_eq!(report.ending(), Ending::Cancelled);
 }
+
+#[test]
+fn a_working_directory_that_is_not_there_fails_the_step() {
+    let report = World::default().run_one(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: exit 0\n        working-directory: nowhere\n",
+    );
+    assert_eq!(report.ending(), Ending::Failed);
+    assert!(job(&report, "a").detail.contains("repo/nowhere"), "{report:?}");
+}
+
+#[test]
+fn every_leg_has_a_log_of_its_own() {
+    let proof = Proof::all()
+        .into_iter()
+        .find(|proof| proof.name == "reusable")
+        .expect("it is there");
+    let (_world, report) = proof.run();
+    let logs: Vec<_> = report
+        .workflows
+        .iter()
+        .flat_map(|workflow| &workflow.jobs)
+        .filter_map(|job| job.log.clone())
+        .collect();
+    let distinct: std::collections::BTreeSet<_> = logs.iter().collect();
+    assert_eq!(logs.len(), 5);
+    assert_eq!(distinct.len(), logs.len(), "{logs:?}");
+}

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::engine::{ExecReport, ExecSpec, FileVisitor, Found, Output, Sandbox, SandboxControl};
+use gantry_adapters::engine::{
+    ExecReport, ExecSpec, FileVisitor, Found, Output, Sandbox, SandboxControl, SandboxError,
+};
 use gantry_core::limits::{JOB_ANNOTATIONS_MAX, STEP_GRACE};
 use gantry_core::mask::{MaskError, Secrets, mask_text};
 use gantry_core::queue::build::{Ending, Trouble};
@@ -214,6 +216,12 @@ impl Leg<'_> {
     pub(super) fn state(&self) -> MutexGuard<'_, LegState> {
         // Every change is made whole under the lock; a panic of another step ends the leg anyway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether there is nothing at a path of a box that answers.
+    pub(super) fn is_missing(&self, at: &str) -> bool {
+        let seen = self.sandbox.visit_files(Path::new(at), &mut NothingRead);
+        matches!(seen, Err(SandboxError::Path { .. }))
     }
 
     /// Tells whether the box has bash.

@@ -76,11 +76,11 @@ impl LegOrder<'_> {
     fn file(&self, request: &RunRequest<'_>, suffix: &str) -> PathBuf {
         let plain =
             |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', ".");
-        let stem = Path::new(self.workflow)
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into());
+        let file = Path::new(self.workflow)
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into());
         let name = format!("{}-{}{suffix}", plain(&self.id), self.leg);
-        request.folder.join(plain(&stem)).join(name)
+        request.folder.join(plain(&file)).join(name)
     }
 
     fn spec(&self, request: &RunRequest<'_>) -> SandboxSpec {
