@@ -250,7 +250,7 @@ fn a_box_that_breaks_in_a_step_runs_nothing_more_and_blames_nobody() {
 fn a_failure_before_the_box_broke_stays_a_verdict() {
     let mut world = World::default();
     world.engine.breaks = Some((2, Trouble::Interrupted));
-    let steps = "    steps:\n      - run: echo 'error: this is why'; exit 1\n      - if: always()\n        run: exit 0\n";
+    let steps = "    steps:\n      - run: |\n          echo 'error: this is why'\n          exit 1\n      - if: always()\n        run: exit 0\n";
     let report = world.run_one(&format!(
         "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n{steps}"
     ));
@@ -286,4 +286,31 @@ fn a_job_that_always_runs_has_the_grace_of_a_cancelled_run() {
     });
     assert_eq!(job(&report, "b").conclusion, Conclusion::Success, "{report:#?}");
     assert_eq!(report.ending(), Ending::Cancelled);
+}
+
+#[test]
+fn a_working_directory_that_is_not_there_fails_the_step() {
+    let report = World::default().run_one(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - run: exit 0\n        working-directory: nowhere\n",
+    );
+    assert_eq!(report.ending(), Ending::Failed);
+    assert!(job(&report, "a").detail.contains("repo/nowhere"), "{report:?}");
+}
+
+#[test]
+fn every_leg_has_a_log_of_its_own() {
+    let proof = Proof::all()
+        .into_iter()
+        .find(|proof| proof.name == "reusable")
+        .expect("it is there");
+    let (_world, report) = proof.run();
+    let logs: Vec<_> = report
+        .workflows
+        .iter()
+        .flat_map(|workflow| &workflow.jobs)
+        .filter_map(|job| job.log.clone())
+        .collect();
+    let distinct: std::collections::BTreeSet<_> = logs.iter().collect();
+    assert_eq!(logs.len(), 5);
+    assert_eq!(distinct.len(), logs.len(), "{logs:?}");
 }

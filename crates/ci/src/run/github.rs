@@ -214,7 +214,6 @@ pub(super) fn runner_context(debug: bool) -> Value {
 pub(super) fn runner_variables(debug: bool) -> Vec<(String, String)> {
     let mut pairs = vec![
         ("CI", "true"),
-        ("HOME", layout::HOME),
         ("RUNNER_OS", "Linux"),
         ("RUNNER_ARCH", architecture()),
         ("RUNNER_NAME", "gantry"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gantry_adapters::engine::{Image, ServiceSpec};
 use gantry_core::limits::{JOB_TIMEOUT, SERVICE_READY_WITHIN};
-use gantry_core::mask::Secrets;
+use gantry_core::mask::{Secrets, mask_text};
 use gantry_workflow::expression::{Value, workflow};
 use gantry_workflow::graph::Expansion;
 use gantry_workflow::matrix::{EvaluationFault, LEGS_MAX, Leg as MatrixLeg, Matrix};
@@ -229,7 +229,7 @@ pub(super) fn order<'a>(
         plan: LegPlan {
             file: around.file,
             job: steps_job,
-            name: format!("{}{name}", around.prefix.1),
+            name: mask_text(around.secrets, &format!("{}{name}", around.prefix.1)),
             github: around.github.of_job(&job.id.value),
             contexts: fixed,
             env,

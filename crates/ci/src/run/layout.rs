@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use gantry_workflow::model::RemoteRef;
 
-/// The home of the box's user, as a literal to build the others from.
+/// Where everything of a run is in a box, as a literal to build the others from. `HOME` is the box's own.
 macro_rules! home {
     () => {
         "/home/runner"
     };
 }
 
-/// The home of the box's user.
-pub(super) const HOME: &str = home!();
 /// Where workspaces, actions and temporary files are.
 pub(super) const WORK: &str = concat!(home!(), "/work");
 /// `RUNNER_TEMP`.
 pub(super) const TEMP: &str = concat!(home!(), "/work", "/_temp");
+/// Where actions of other repositories are.
+pub(super) const ACTIONS: &str = concat!(home!(), "/work", "/_actions");
 /// `RUNNER_TOOL_CACHE`.
 pub(super) const TOOL_CACHE: &str = "/opt/hostedtoolcache";
 /// `GITHUB_EVENT_PATH`.
@@ -30,7 +30,7 @@ pub(super) fn workspace(repository: &str) -> String {
 /// Returns where an action of another repository is.
 pub(super) fn action_root(action: &RemoteRef) -> PathBuf {
     PathBuf::from(format!(
-        "{WORK}/_actions/{}/{}/{}",
+        "{ACTIONS}/{}/{}/{}",
         action.owner,
         action.repository,
         action.reference.replace(['/', '\\'], "_")

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::engine::{ExecReport, ExecSpec, FileVisitor, Found, Output, Sandbox, SandboxControl};
+use gantry_adapters::engine::{
+    ExecReport, ExecSpec, FileVisitor, Found, Output, Sandbox, SandboxControl, SandboxError,
+};
 use gantry_core::limits::{JOB_ANNOTATIONS_MAX, STEP_GRACE};
 use gantry_core::mask::{MaskError, Secrets, mask_text};
 use gantry_core::queue::build::{Ending, Trouble};
@@ -77,6 +79,8 @@ pub(super) struct Leg<'a> {
     pub(super) clock: Stopwatch,
     /// Whether the box has bash, once a step that names no shell has asked.
     pub(super) has_bash: OnceLock<bool>,
+    /// `HOME` of the box's user, once a built-in action has asked.
+    pub(super) home: OnceLock<Option<String>>,
     pub(super) state: Mutex<LegState>,
     /// Actions of other repositories that have been brought into the box, by what names them.
     pub(super) actions: Mutex<BTreeMap<String, Action>>,
@@ -216,6 +220,12 @@ impl Leg<'_> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whether there is nothing at a path of a box that answers.
+    pub(super) fn is_missing(&self, at: &str) -> bool {
+        let seen = self.sandbox.visit_files(Path::new(at), &mut NothingRead);
+        matches!(seen, Err(SandboxError::Path { .. }))
+    }
+
     /// Tells whether the box has bash.
     pub(super) fn has_bash(&self) -> bool {
         *self.has_bash.get_or_init(|| {
@@ -224,6 +234,26 @@ impl Leg<'_> {
                 .iter()
                 .any(|at| self.sandbox.visit_files(Path::new(at), &mut NothingRead).is_ok())
         })
+    }
+
+    /// Returns the home of the box's user, as the box says; nothing if it does not say.
+    pub(super) fn home(&self) -> Option<String> {
+        let ask = || {
+            let words = ["/bin/sh", "-c", "printf %s \"$HOME\""];
+            let asked = crate::files::ask(
+                self.sandbox,
+                &SandboxControl::default(),
+                &words,
+                &[],
+                Path::new("/"),
+            );
+            // A box that does not answer is told by the action's own commands.
+            asked
+                .ok()
+                .map(|asked| asked.text)
+                .filter(|text| text.starts_with('/'))
+        };
+        self.home.get_or_init(ask).clone()
     }
 
     /// Tells the owner of the run.

@@ -104,6 +104,9 @@ impl NativeUse<'_, '_> {
                 "the run keeps neither artifacts nor caches".to_owned(),
             ));
         };
+        // The box's own stands before what the step sets.
+        let home = leg.home().map(|home| ("HOME".to_owned(), home));
+        let env = home.into_iter().chain(self.env).collect();
         let control = SandboxControl::default();
         let _attached = self.cancel.attach_control(&control);
         let secrets = leg.state().live_secrets.clone();
@@ -134,7 +137,7 @@ impl NativeUse<'_, '_> {
         let mut call = ActionCall {
             version: self.version,
             inputs: self.inputs,
-            env: self.env,
+            env,
             workspace: Path::new(&leg.plan.workspace),
             sandbox: leg.sandbox,
             control: &control,

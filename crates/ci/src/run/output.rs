@@ -33,6 +33,8 @@ pub(super) struct StepOutput<'a, 'l> {
     splitter: LineSplitter,
     lines: Lines<'a, 'l>,
     written: u64,
+    /// The splitter holds nothing back: what came last ended a line.
+    at_line_start: bool,
 }
 
 /// What becomes of the lines.
@@ -94,6 +96,7 @@ impl<'a, 'l> Listener<'a, 'l> {
             splitter: LineSplitter::new(),
             lines,
             written: 0,
+            at_line_start: true,
         };
         Self {
             output,
@@ -112,7 +115,11 @@ impl<'a, 'l> Listener<'a, 'l> {
         }
         self.output.lines.refresh();
         let Self { output, tail } = self;
-        output.splitter.push(bytes, |piece| output.lines.take(piece));
+        let rest = output.take_plain(bytes);
+        output.splitter.push(rest, |piece| output.lines.take(piece));
+        if let Some(last) = rest.last() {
+            output.at_line_start = *last == b'\n';
+        }
         if output.lines.unsafe_to_show {
             return Err(io::Error::other("a secret could not be masked"));
         }
@@ -151,6 +158,22 @@ impl<'a, 'l> Listener<'a, 'l> {
 }
 
 impl StepOutput<'_, '_> {
+    /// Shows lines that cannot be commands as they came, all at once, and returns the rest.
+    fn take_plain<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        if !self.at_line_start || self.lines.has_matchers {
+            return bytes;
+        }
+        let Some(end) = memchr::memrchr(b'\n', bytes) else {
+            return bytes;
+        };
+        let (lines, rest) = bytes.split_at(end + 1);
+        if may_hold_command(lines) {
+            return bytes;
+        }
+        self.lines.masker.push(lines, &mut self.lines.ready);
+        rest
+    }
+
     /// Writes what is masked, whole lines at a time, as other steps may write, too.
     fn flush(&mut self, tail: &mut StepTail, all: bool) -> io::Result<()> {
         let ready = &mut self.lines.ready;
@@ -357,10 +380,51 @@ impl Lines<'_, '_> {
     }
 }
 
+/// Tells whether there may be a command in whole lines, or an end of a line that the splitter knows and others do not.
+fn may_hold_command(lines: &[u8]) -> bool {
+    let starts_line = |at: usize| {
+        let before = lines[..at].iter().rev().take_while(|byte| **byte != b'\n');
+        // White space that is no ASCII counts, too; telling it from letters is left to who reads commands.
+        before
+            .into_iter()
+            .all(|byte| byte.is_ascii_whitespace() || !byte.is_ascii() || *byte == 0x0b)
+    };
+    memchr::memchr(b'\r', lines).is_some()
+        || memchr::memmem::find(lines, b"##[").is_some()
+        || memchr::memmem::find_iter(lines, b"::").any(starts_line)
+}
+
 fn prefix(level: AnnotationLevel) -> &'static [u8] {
     match level {
         AnnotationLevel::Notice => b"##[notice]",
         AnnotationLevel::Warning => b"##[warning]",
         AnnotationLevel::Error => b"##[error]",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_may_be_commands_are_looked_at_one_by_one() {
+        for text in [
+            "::a::b\n",
+            "x\n  ::a::b\n",
+            "x ##[group]y\n",
+            "a\rb\n",
+            "\u{a0}::a::\n",
+        ] {
+            assert!(may_hold_command(text.as_bytes()), "{text:?}");
+        }
+        for text in [
+            "",
+            "plain\n",
+            "test a::b ... ok\n",
+            "x\ny: std::io::Error\n",
+            "# #[a]\n",
+        ] {
+            assert!(!may_hold_command(text.as_bytes()), "{text:?}");
+        }
     }
 }

@@ -104,7 +104,8 @@ pub(super) fn join_endings(endings: impl Iterator<Item = Ending>) -> Ending {
 pub struct JobReport {
     /// The workflow it is in.
     pub workflow: String,
-    /// Its key under `jobs`, with those of the jobs that called its workflow before it: `caller/build`.
+    /// Its key under `jobs`, with those of the jobs that called its workflow before it: `caller/build`, or
+    /// `caller.1/build` if the second leg of a matrix called it.
     pub id: String,
     /// The name GitHub would show: `caller / build (1, a)`.
     pub name: String,

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    BoxUser, Image, OpenError, Sandbox, SandboxControl, SandboxReceipt, SandboxSpec, ServiceSpec, Workspace,
+    BoxUser, Image, Mount, MountKind, OpenError, Sandbox, SandboxControl, SandboxReceipt, SandboxSpec,
+    ServiceSpec, Workspace,
 };
 use gantry_core::mask::{Secrets, mask_bytes, mask_text};
 use gantry_core::queue::build::{Ending, Trouble};
@@ -76,11 +77,11 @@ impl LegOrder<'_> {
     fn file(&self, request: &RunRequest<'_>, suffix: &str) -> PathBuf {
         let plain =
             |text: &str| text.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', ".");
-        let stem = Path::new(self.workflow)
-            .file_stem()
-            .map_or_else(String::new, |stem| stem.to_string_lossy().into());
+        let file = Path::new(self.workflow)
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into());
         let name = format!("{}-{}{suffix}", plain(&self.id), self.leg);
-        request.folder.join(plain(&stem)).join(name)
+        request.folder.join(plain(&file)).join(name)
     }
 
     fn spec(&self, request: &RunRequest<'_>) -> SandboxSpec {
@@ -101,7 +102,9 @@ impl LegOrder<'_> {
                 Workspace::Empty
             },
             workspace_at: PathBuf::from(&self.plan.workspace),
-            mounts: request.mounts.to_vec(),
+            mounts: own_mounts(request)
+                .chain(request.mounts.iter().cloned())
+                .collect(),
             env: self.container_env.clone(),
             network: request.network.clone(),
             limits: request.limits.clone(),
@@ -111,6 +114,19 @@ impl LegOrder<'_> {
     }
 }
 
+/// The folder of the run that is shown to boxes where they write and nothing is to be read.
+const EMPTY: &str = "empty";
+
+/// The folders beside the workspace that are the box's own, whatever its root is.
+fn own_mounts(request: &RunRequest<'_>) -> impl Iterator<Item = Mount> {
+    let host = request.folder.join(EMPTY);
+    [layout::TEMP, layout::ACTIONS].into_iter().map(move |at| Mount {
+        host: host.clone(),
+        at: PathBuf::from(at),
+        kind: MountKind::CopyOnWrite,
+    })
+}
+
 /// Runs a leg. Its outputs in the report are not masked: see [`mask_report`].
 pub(super) fn run_leg(request: &RunRequest<'_>, order: &LegOrder<'_>, cancel: &Cancel) -> JobReport {
     let watch = Stopwatch::start();
@@ -118,6 +134,7 @@ pub(super) fn run_leg(request: &RunRequest<'_>, order: &LegOrder<'_>, cancel: &C
     let made = log_path
         .parent()
         .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::create_dir_all(request.folder.join(EMPTY)))
         .and_then(|()| LegLog::create(&log_path));
     let log = match made {
         Ok(log) => log,
@@ -171,6 +188,7 @@ fn live(
         cancel,
         clock: Stopwatch::start(),
         has_bash: OnceLock::new(),
+        home: OnceLock::new(),
         state: Mutex::new(LegState {
             secrets: order.secrets.clone(),
             live_secrets: LiveSecrets::new(&order.secrets),

@@ -354,7 +354,7 @@ impl<'a> WorkflowRun<'a> {
                     Ok(name) => name,
                     Err(why) => return failed(Ending::Failed, why),
                 };
-                return match self.call(job, call, (&name, &contexts), (cancel, held)) {
+                return match self.call((job, leg), call, (&name, &contexts), (cancel, held)) {
                     Ok(end) => end,
                     Err(why) => failed(Ending::Failed, why),
                 };

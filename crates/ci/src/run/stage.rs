@@ -80,6 +80,10 @@ impl Stage<'_, '_> {
             },
         };
         let mut fault = self.judge(report.ending, timeout, of_job);
+        if matches!(fault, Some(StepFault::Trouble(..))) && leg.is_missing(command.directory) {
+            let why = format!("The working directory '{}' is not there.", command.directory);
+            fault = Some(StepFault::Failed(why));
+        }
         if let Some(StepFault::Failed(why) | StepFault::TimedOut(why)) = &fault {
             // A log that cannot be written is told by `finish` below.
             let _ = listener.say(&format!("##[error]{why}"));

@@ -130,11 +130,6 @@ impl StepDone {
             duration,
         }
     }
-
-    /// Tells whether its condition did not hold, or could not be evaluated.
-    pub(super) fn is_skipped(&self) -> bool {
-        self.skipped || self.ran.fault.is_some()
-    }
 }
 
 enum Prepared {
@@ -146,12 +141,28 @@ enum Prepared {
     },
 }
 
-/// Runs a step; what follows from its end is for [`conclude`].
-pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> StepDone {
-    let watch = Stopwatch::start();
-    let number = at.number;
+/// A step whose condition has been looked at.
+pub(super) struct Begun {
+    done: StepDone,
+    ready: Option<Ready>,
+}
+
+struct Ready {
+    env: Vec<(String, String)>,
+    timeout: Option<Duration>,
+}
+
+impl Begun {
+    /// Tells whether the step does not run: its condition does not hold, or cannot be evaluated.
+    pub(super) fn is_skipped(&self) -> bool {
+        self.ready.is_none()
+    }
+}
+
+/// Evaluates whether and how a step runs, at its place in the order of steps.
+pub(super) fn begin_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepAt<'_>) -> Begun {
     let mut done = StepDone {
-        number,
+        number: at.number,
         id: step.id.as_ref().map_or_else(String::new, |id| id.value.clone()),
         name: shown_name(leg, frame, step, at),
         ran: Ran::default(),
@@ -160,50 +171,69 @@ pub(super) fn run_step(leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, at: &StepA
         duration: Duration::ZERO,
     };
     leg.note_cancel();
-    match prepare(leg, frame, step, at) {
+    let ready = match prepare(leg, frame, step, at) {
         Err(diagnostic) => {
             let why = format!("The template is not valid. {diagnostic}");
-            leg.say_error(number, &why);
+            leg.say_error(at.number, &why);
             done.ran = Ran::fault(StepFault::Failed(why));
+            None
         }
-        Ok(Prepared::Skipped) => done.skipped = true,
+        Ok(Prepared::Skipped) => {
+            done.skipped = true;
+            None
+        }
         Ok(Prepared::Ready {
             env,
             timeout,
             tolerated,
         }) => {
-            if frame.depth == 0 {
-                leg.tell(RunEvent::StepStarted {
-                    job: &leg.plan.name,
-                    number,
-                    name: &leg.masked(&done.name),
-                });
-            }
-            // A step that wants to run in a cancelled leg is ended by the time that is left, not by that cancel.
-            let fresh = Cancel::default();
-            let is_late = leg.state().grace_ends.is_some();
-            let call = StepCall {
-                leg,
-                frame,
-                number,
-                index: at.index,
-                action: &at.action,
-                name: done.name.clone(),
-                env,
-                folder: at.folder,
-                cancel: if is_late { &fresh } else { at.cancel },
-                timeout,
-            };
             done.tolerated = tolerated;
-            done.ran = match &step.kind {
-                StepKind::Run(run) => run_script(&call, run),
-                StepKind::Uses(uses) => run_action(&call, uses),
-                StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) | StepKind::Parallel(_) => {
-                    Ran::default()
-                }
-            };
+            Some(Ready { env, timeout })
         }
+    };
+    Begun { done, ready }
+}
+
+/// Runs a step that has begun; what follows from its end is for [`conclude`].
+pub(super) fn finish_step(
+    leg: &Leg<'_>,
+    frame: &Frame<'_>,
+    step: &Step,
+    at: &StepAt<'_>,
+    begun: Begun,
+) -> StepDone {
+    let watch = Stopwatch::start();
+    let Begun { mut done, ready } = begun;
+    let Some(Ready { env, timeout }) = ready else {
+        return done;
+    };
+    if frame.depth == 0 {
+        leg.tell(RunEvent::StepStarted {
+            job: &leg.plan.name,
+            number: at.number,
+            name: &leg.masked(&done.name),
+        });
     }
+    // A step that wants to run in a cancelled leg is ended by the time that is left, not by that cancel.
+    let fresh = Cancel::default();
+    let is_late = leg.state().grace_ends.is_some();
+    let call = StepCall {
+        leg,
+        frame,
+        number: at.number,
+        index: at.index,
+        action: &at.action,
+        name: done.name.clone(),
+        env,
+        folder: at.folder,
+        cancel: if is_late { &fresh } else { at.cancel },
+        timeout,
+    };
+    done.ran = match &step.kind {
+        StepKind::Run(run) => run_script(&call, run),
+        StepKind::Uses(uses) => run_action(&call, uses),
+        StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) | StepKind::Parallel(_) => Ran::default(),
+    };
     done.duration = watch.elapsed();
     done
 }

@@ -17,7 +17,7 @@ use super::leg::Leg;
 use super::report::StepFault;
 use super::slots::Slots;
 use super::stage::new_folder;
-use super::step::{StepAt, StepDone, conclude, run_step};
+use super::step::{Begun, StepAt, StepDone, begin_step, conclude, finish_step};
 
 /// A step that runs beside the others.
 struct Background<'scope> {
@@ -48,10 +48,10 @@ pub(super) fn run_list(
             }
         };
         let start = |step, index, action: String| {
-            let at = (index, number(), action);
             let (own, attached) = cancel.child();
-            let (own_too, slots) = (own.clone(), slots.clone());
-            let handle = scope.spawn(move || run_beside(leg, frame, step, at, (&own_too, &slots)));
+            let beside = begin_beside(leg, frame, step, (index, number(), action), own.clone());
+            let slots = slots.clone();
+            let handle = scope.spawn(move || beside.finish(leg, frame, step, &slots));
             let id = id_of(step);
             Background {
                 id,
@@ -73,8 +73,10 @@ pub(super) fn run_list(
                 folder,
                 cancel,
             };
-            let done = run_step(leg, frame, step, &at);
-            if done.is_skipped() {
+            let begun = begin_step(leg, frame, step, &at);
+            let is_skipped = begun.is_skipped();
+            let done = finish_step(leg, frame, step, &at, begun);
+            if is_skipped {
                 conclude(leg, frame, done);
                 continue;
             }
@@ -133,35 +135,63 @@ fn settle(leg: &Leg<'_>, frame: &Frame<'_>, running: Vec<Background<'_>>) {
     }
 }
 
-fn run_beside(
+/// A step that is to run beside the others, looked at in its place among them.
+struct Beside {
+    index: usize,
+    number: usize,
+    action: String,
+    folder: StepFolder,
+    cancel: Cancel,
+    begun: Begun,
+}
+
+fn begin_beside(
     leg: &Leg<'_>,
     frame: &Frame<'_>,
     step: &Step,
     (index, number, action): (usize, usize, String),
-    (cancel, slots): (&Cancel, &Slots),
-) -> StepDone {
-    let slot = slots.take(cancel);
-    let folder = match new_folder(leg) {
-        Ok(folder) => folder,
-        Err(fault) => {
-            let why = match fault {
-                StepFault::Trouble(_, why) | StepFault::Failed(why) | StepFault::TimedOut(why) => why,
-                StepFault::Cancelled => String::new(),
-            };
-            leg.break_off(Trouble::Interrupted, &why);
-            StepFolder::new(usize::MAX)
+    cancel: Cancel,
+) -> Beside {
+    let folder = new_folder(leg).unwrap_or_else(|fault| {
+        match fault {
+            StepFault::Trouble(kind, why) => leg.break_off(kind, &why),
+            StepFault::Failed(why) | StepFault::TimedOut(why) => leg.break_off(Trouble::Interrupted, &why),
+            StepFault::Cancelled => leg.note_cancel(),
         }
-    };
+        // Nothing is run any more, so nothing is written there.
+        StepFolder::new(usize::MAX)
+    });
     let at = StepAt {
         index,
         number,
         action,
         folder: &folder,
-        cancel,
+        cancel: &cancel,
     };
-    let done = run_step(leg, frame, step, &at);
-    drop(slot);
-    done
+    let begun = begin_step(leg, frame, step, &at);
+    let action = at.action;
+    Beside {
+        index,
+        number,
+        action,
+        folder,
+        cancel,
+        begun,
+    }
+}
+
+impl Beside {
+    fn finish(self, leg: &Leg<'_>, frame: &Frame<'_>, step: &Step, slots: &Slots) -> StepDone {
+        let _slot = slots.take(&self.cancel);
+        let at = StepAt {
+            index: self.index,
+            number: self.number,
+            action: self.action,
+            folder: &self.folder,
+            cancel: &self.cancel,
+        };
+        finish_step(leg, frame, step, &at, self.begun)
+    }
 }
 
 /// Returns `github.action` of each step: its id, or a name made of what it does, numbered if it is there before.

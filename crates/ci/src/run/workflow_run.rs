@@ -10,6 +10,7 @@ use gantry_core::mask::{Secrets, mask_text};
 use gantry_core::queue::build::Ending;
 use gantry_workflow::expression::{Availability, Value, workflow};
 use gantry_workflow::graph::{CallStack, Conclusion, Queue, check_call};
+use gantry_workflow::matrix::Leg;
 use gantry_workflow::model::{
     CallInterface, CallJob, Concurrency, Diagnostic, InputDefinition, InputType, Job, OrExpression,
     PassedSecrets, WorkflowFile, WorkflowRef,
@@ -135,7 +136,7 @@ impl WorkflowRun<'_> {
     /// Errors: why it could not be started, in a sentence.
     pub(super) fn call(
         &self,
-        job: &Job,
+        (job, leg): (&Job, &Leg),
         call: &CallJob,
         (name, contexts): (&str, &Contexts),
         (cancel, held): (&Cancel, Vec<String>),
@@ -171,6 +172,11 @@ impl WorkflowRun<'_> {
             PassedSecrets::Inherit => self.secrets.clone(),
             PassedSecrets::Named(map) => evaluator.map(map, &workflow::JOB_SECRETS).map_err(invalid)?,
         };
+        // Legs of a matrix call one workflow several times: its jobs are told apart by the leg.
+        let id = match leg.values.as_slice() {
+            [] => job.id.value.clone(),
+            _ => format!("{}.{}", job.id.value, leg.index),
+        };
         let mut masks = self.masks.clone();
         let named = secrets
             .iter()
@@ -185,7 +191,7 @@ impl WorkflowRun<'_> {
             secrets,
             masks,
             prefix: (
-                format!("{}{}/", self.prefix.0, job.id.value),
+                format!("{}{}/", self.prefix.0, id),
                 format!("{}{name} / ", self.prefix.1),
             ),
             cancel: cancel.clone(),

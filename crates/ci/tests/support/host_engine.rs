@@ -253,7 +253,10 @@ impl Sandbox for HostBox {
         command.args(["-c", "exec 2>&1; exec \"$@\"", "sh"]);
         command.args(spec.command.iter().map(|word| self.outside_text(word)));
         let env = self.env.iter().chain(&spec.env);
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", self.home());
         command.envs(env.map(|(name, value)| (name, self.outside_text(value))));
         command
             .current_dir(self.outside(&spec.directory))
