@@ -178,6 +178,13 @@ impl Gate {
         read_profiles(file.profile, false).map_err(|problem| whole(&problem))
     }
 
+    /// Returns the `[image]` table of a gate file, whether or not its gate is usable.
+    ///
+    /// Errors: [`GateError`] for text that is not TOML, and unknown keys elsewhere.
+    pub fn parse_image(bytes: &[u8]) -> Result<Option<toml::Value>, GateError> {
+        Ok(File::parse(bytes)?.1.image)
+    }
+
     /// Reads the gate file.
     ///
     /// Errors: [`GateError`] for text that is not TOML, unknown keys (with the nearest valid one), values out of

@@ -9,6 +9,7 @@ mod doctor;
 mod events;
 mod factory;
 mod hook;
+mod image;
 mod queue;
 mod sandbox;
 mod show;
@@ -73,6 +74,9 @@ enum Command {
     /// Run the repository's own workflows, and say what would not be honoured
     #[command(subcommand)]
     Ci(ci::Ci),
+    /// Build, import, look at and clear away what boxes stand on
+    #[command(subcommand)]
+    Image(image::Image),
     /// Run commands in fresh boxes, by hand
     #[command(subcommand, name = "box")]
     Sandbox(sandbox::Sandbox),
@@ -159,6 +163,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Coded> {
         Command::Queue(command) => command.run(common),
         Command::Build(command) => command.run(common),
         Command::Ci(command) => command.run(common),
+        Command::Image(command) => command.run(common),
         Command::Sandbox(command) => command.run(common),
         Command::Doctor(command) => command.run(common),
         Command::Dock(command) => command.run(common),
