@@ -305,10 +305,9 @@ fn judge(ending: ExecEnding) -> SandboxEnding {
     match ending {
         ExecEnding::Exited { code } => SandboxEnding::Exited { code },
         // No command kills itself so; it was somebody's or something's outside.
-        ExecEnding::Signalled { signal } if signal == Signal::SIGKILL as i32 => SandboxEnding::Trouble(
-            Trouble::Interrupted,
-            "the check was killed from outside".to_owned(),
-        ),
+        ExecEnding::Signalled { signal } if signal == Signal::SIGKILL as i32 => {
+            SandboxEnding::Trouble(Trouble::Killed, "the check was killed from outside".to_owned())
+        }
         ExecEnding::Signalled { signal } => SandboxEnding::Signalled { signal },
         ExecEnding::OutOfMemory => SandboxEnding::OutOfMemory,
         ExecEnding::TimedOut => SandboxEnding::TimedOut,

@@ -97,17 +97,20 @@ pub enum Trouble {
     OutOfDisk,
     /// The output passed its limit.
     TooMuchOutput,
+    /// A check's own process was killed, by itself or by somebody outside: nobody can tell the two apart.
+    Killed,
     /// It passed in a small part of the time that it always took: run again before it is believed.
     TooShort,
 }
 
 impl Trouble {
     /// Every kind of trouble.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Interrupted,
         Self::CouldNotStart,
         Self::OutOfDisk,
         Self::TooMuchOutput,
+        Self::Killed,
         Self::TooShort,
     ];
 
@@ -119,6 +122,7 @@ impl Trouble {
             Self::CouldNotStart => "could_not_start",
             Self::OutOfDisk => "out_of_disk",
             Self::TooMuchOutput => "too_much_output",
+            Self::Killed => "killed",
             Self::TooShort => "too_short",
         }
     }

@@ -97,7 +97,8 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 self.memory.tries = 0;
                 self.memory.retry_at = None;
             }
-            Ending::Trouble(Trouble::Interrupted | Trouble::TooShort) | Ending::Cancelled => {}
+            Ending::Trouble(Trouble::Interrupted | Trouble::Killed | Trouble::TooShort)
+            | Ending::Cancelled => {}
             Ending::Trouble(trouble) => {
                 let what = build
                     .checks
@@ -127,7 +128,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
     /// True if boxes of this tree were killed from inside or flooded their log again and again: whatever else the
     /// host does, the tree does it too. A control run on the base still stands between this and a bounce.
     fn is_its_own_doing(&self, store: &Store, build: &Build, trouble: Trouble) -> Result<bool, LineError> {
-        if !matches!(trouble, Trouble::Interrupted | Trouble::TooMuchOutput) {
+        if !matches!(trouble, Trouble::Killed | Trouble::TooMuchOutput) {
             return Ok(false);
         }
         let recent = store.load_builds_below(self.repository.id, build.id, LEARN_BUILDS_MAX)?;
@@ -137,7 +138,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                 && !other.checks.is_empty()
                 && matches!(
                     other.state,
-                    BuildState::Ended(Ending::Trouble(Trouble::Interrupted | Trouble::TooMuchOutput))
+                    BuildState::Ended(Ending::Trouble(Trouble::Killed | Trouble::TooMuchOutput))
                 )
         });
         Ok(same.count() + 1 >= SAME_TREE_TROUBLE_MAX)

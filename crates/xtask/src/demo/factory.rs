@@ -93,7 +93,7 @@ fn run(program: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<Finish
     if let Some(home) = std::env::var_os("HOME") {
         command.env("HOME", home);
     }
-    command.args(arguments).arg("--data-dir").arg(data);
+    command.arg("--data-dir").arg(data).args(arguments);
     Ok(process::run(&mut command, COMMAND)?)
 }
 

@@ -67,7 +67,10 @@ pub(super) fn find(victim: Victim, data: &Path) -> anyhow::Result<Vec<i32>> {
             Victim::Build => has(process, b"__job") && is_ours(process),
             Victim::Hand => has(process, b"__box") && is_ours(process),
             Victim::Stage => stages.contains(pid),
-            Victim::Inside => !stages.contains(pid) && descends(&all, process, &stages),
+            // A tree whose own command is killed three times counts as failing: that one is left out.
+            Victim::Inside => {
+                !stages.contains(pid) && !stages.contains(&process.parent) && descends(&all, process, &stages)
+            }
         })
         .map(|(pid, _)| *pid)
         .collect();

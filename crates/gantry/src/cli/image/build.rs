@@ -66,8 +66,15 @@ impl Source {
                         ignored: Vec::new(),
                     });
                 }
-                let places = ["Dockerfile", ".devcontainer/devcontainer.json", ".devcontainer.json"];
-                let found = places.iter().map(|name| self.repo.join(name)).find(|path| path.is_file());
+                let places = [
+                    "Dockerfile",
+                    ".devcontainer/devcontainer.json",
+                    ".devcontainer.json",
+                ];
+                let found = places
+                    .iter()
+                    .map(|name| self.repo.join(name))
+                    .find(|path| path.is_file());
                 found.ok_or_else(|| {
                     Coded::new(
                         ExitCode::NotFound,
@@ -104,7 +111,10 @@ impl Source {
                 container.on(parse_dockerfile(&path.display().to_string(), &text).map_err(usage)?)
             }
         };
-        let own = container.context.as_ref().map_or_else(|| folder.clone(), |context| folder.join(context));
+        let own = container
+            .context
+            .as_ref()
+            .map_or_else(|| folder.clone(), |context| folder.join(context));
         Ok(Found {
             recipe,
             context: self.context.clone().unwrap_or(own),
@@ -126,7 +136,11 @@ impl Source {
             }
             show::line(&format!("{} differences", differences.len()))?;
         }
-        Ok(if differences.is_empty() { ExitCode::Done } else { ExitCode::No })
+        Ok(if differences.is_empty() {
+            ExitCode::Done
+        } else {
+            ExitCode::No
+        })
     }
 }
 
@@ -148,7 +162,11 @@ impl Build {
         let request = BuildRequest {
             recipe: &found.recipe,
             context: &found.context,
-            names: self.name.iter().map(|name| parse_name(name)).collect::<Result<_, _>>()?,
+            names: self
+                .name
+                .iter()
+                .map(|name| parse_name(name))
+                .collect::<Result<_, _>>()?,
             arguments,
             cached: !self.no_cache,
             named_secret: &named,
@@ -174,19 +192,30 @@ fn image_section(repo: &Path) -> Result<Option<ImageSection>, Coded> {
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(anyhow::Error::new(error).context(format!("cannot read {}", path.display())).into()),
+        Err(error) => {
+            return Err(anyhow::Error::new(error)
+                .context(format!("cannot read {}", path.display()))
+                .into());
+        }
     };
     let usage = |text: String| Coded::new(ExitCode::Usage, text);
     match Gate::parse_image(&bytes).map_err(|error| usage(error.to_string()))? {
         None => Ok(None),
-        Some(value) => ImageSection::parse(&value).map(Some).map_err(|error| usage(error.to_string())),
+        Some(value) => ImageSection::parse(&value)
+            .map(Some)
+            .map_err(|error| usage(error.to_string())),
     }
 }
 
 fn read_text(path: &Path) -> Result<String, Coded> {
-    let length = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    let length = std::fs::metadata(path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .len();
     if length > GATE_FILE_BYTES_MAX as u64 {
-        return Err(Coded::new(ExitCode::Usage, format!("{} is too large for a recipe", path.display())));
+        return Err(Coded::new(
+            ExitCode::Usage,
+            format!("{} is too large for a recipe", path.display()),
+        ));
     }
     Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)
 }

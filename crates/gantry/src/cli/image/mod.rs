@@ -12,7 +12,8 @@ use gantry_core::mask::{Secrets, find_secret};
 use gantry_engine::config_text::{parse_bytes, parse_duration};
 use gantry_engine::sandbox::Engines;
 use gantry_image::{
-    CollectLimits, Credentials, Digest, ExportFormat, ImageName, ImageStore, ImportRequest, Imported, PullRequest,
+    CollectLimits, Credentials, Digest, ExportFormat, ImageName, ImageStore, ImportRequest, Imported,
+    PullRequest,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -149,7 +150,10 @@ impl Image {
             }
             Self::Scan { image } => return scan(common, &store, &image),
             Self::Remove { image } => return remove(common, &store, &image),
-            Self::Prune { unused_for, keep_bytes } => return prune(common, &store, unused_for, keep_bytes),
+            Self::Prune {
+                unused_for,
+                keep_bytes,
+            } => return prune(common, &store, unused_for, keep_bytes),
         }
         Ok(ExitCode::Done)
     }
@@ -165,20 +169,25 @@ fn resolve(store: &ImageStore, text: &str) -> Result<Digest, Coded> {
     store.resolve(text).map_err(|error| {
         Coded::new(
             ExitCode::NotFound,
-            format!("{}; gantry image list shows those that are there", gantry_engine::line::chain(&error)),
+            format!(
+                "{}; gantry image list shows those that are there",
+                gantry_engine::line::chain(&error)
+            ),
         )
     })
 }
 
 fn parse_name(text: &str) -> Result<ImageName, Coded> {
-    text.parse().map_err(|error: gantry_image::NameError| Coded::new(ExitCode::Usage, error.to_string()))
+    text.parse()
+        .map_err(|error: gantry_image::NameError| Coded::new(ExitCode::Usage, error.to_string()))
 }
 
 fn credentials() -> Option<Credentials> {
     // Neither set is nobody; one alone is sent as it is and refused by the registry.
     let user = std::env::var("REGISTRY_USER").ok();
     let password = std::env::var("REGISTRY_PASSWORD").ok();
-    user.zip(password).map(|(user, password)| Credentials { user, password })
+    user.zip(password)
+        .map(|(user, password)| Credentials { user, password })
 }
 
 /// Prints a value of the store: as JSON, which people can read, too.
@@ -195,7 +204,11 @@ fn taken(common: &Common, imported: &Imported) -> Result<(), Coded> {
         .as_array()
         .map(|names| names.iter().filter_map(serde_json::Value::as_str).collect())
         .unwrap_or_default();
-    show::line(&format!("{} {}", value["digest"].as_str().unwrap_or("?"), names.join(" ")))
+    show::line(&format!(
+        "{} {}",
+        value["digest"].as_str().unwrap_or("?"),
+        names.join(" ")
+    ))
 }
 
 fn list(common: &Common, store: &ImageStore) -> Result<ExitCode, Coded> {
@@ -246,7 +259,11 @@ fn scan(common: &Common, store: &ImageStore, image: &str) -> Result<ExitCode, Co
         }
         show::line(&format!("{} findings", findings.len()))?;
     }
-    Ok(if findings.is_empty() { ExitCode::Done } else { ExitCode::No })
+    Ok(if findings.is_empty() {
+        ExitCode::Done
+    } else {
+        ExitCode::No
+    })
 }
 
 fn remove(common: &Common, store: &ImageStore, image: &str) -> Result<ExitCode, Coded> {
@@ -263,7 +280,9 @@ fn remove(common: &Common, store: &ImageStore, image: &str) -> Result<ExitCode, 
     } else if removed {
         show::line(&format!("removed {digest}"))?;
     } else {
-        show::line(&format!("{digest} stays: it has another name, or a box stands on it"))?;
+        show::line(&format!(
+            "{digest} stays: it has another name, or a box stands on it"
+        ))?;
     }
     Ok(ExitCode::Done)
 }
@@ -277,16 +296,18 @@ fn prune(
     let usage = |text: String| Coded::new(ExitCode::Usage, text);
     let unused_for: Option<Duration> = match unused_for {
         None => None,
-        Some(text) => Some(
-            parse_duration(&text)
-                .ok_or_else(|| usage(format!("--unused-for {text:?}: write a number and m, h or d, as in 30d")))?,
-        ),
+        Some(text) => Some(parse_duration(&text).ok_or_else(|| {
+            usage(format!(
+                "--unused-for {text:?}: write a number and m, h or d, as in 30d"
+            ))
+        })?),
     };
     let bytes = match keep_bytes {
         None => None,
-        Some(text) => {
-            Some(parse_bytes(&text).ok_or_else(|| usage(format!("--keep-bytes {text:?}: write a size, as in 50GiB")))?)
-        }
+        Some(text) => Some(
+            parse_bytes(&text)
+                .ok_or_else(|| usage(format!("--keep-bytes {text:?}: write a size, as in 50GiB")))?,
+        ),
     };
     let pruned = store.prune(CollectLimits { unused_for, bytes }, clock::now())?;
     if common.json() {

@@ -91,7 +91,10 @@ impl StepRunner for BoxSteps {
             .open(&spec, &control)
             .map_err(|error| StepError::Trouble(error.to_string()))?;
         let open = Open(Some(sandbox));
-        let sandbox = open.0.as_ref().ok_or_else(|| StepError::Trouble("the box is gone".to_owned()))?;
+        let sandbox = open
+            .0
+            .as_ref()
+            .ok_or_else(|| StepError::Trouble("the box is gone".to_owned()))?;
         let exec = ExecSpec {
             command: words_as(step),
             env: Vec::new(),
@@ -141,7 +144,11 @@ fn words_as(step: &RunStep) -> Vec<String> {
     let mut words = vec!["setpriv".to_owned(), "--init-groups".to_owned()];
     let (user, group) = step.user.split_once(':').unwrap_or((&step.user, ""));
     words.extend(["--reuid".to_owned(), user.to_owned()]);
-    words.extend(["--regid".to_owned(), if group.is_empty() { user } else { group }.to_owned(), "--".to_owned()]);
+    words.extend([
+        "--regid".to_owned(),
+        if group.is_empty() { user } else { group }.to_owned(),
+        "--".to_owned(),
+    ]);
     words.extend(step.words.iter().cloned());
     words
 }
