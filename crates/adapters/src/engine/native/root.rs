@@ -13,15 +13,16 @@ use std::thread;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, pivot_root};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::changes::UpperAt;
-use super::entry::{BOX_UID, Stage, host_uid};
+use super::entry::{Stage, host_uid};
+use super::image_users::{add_box_user, is_user_list};
 use super::init::keep_open;
 use super::mounts::{
-    DEVICES, SAFE, attach, bind, change, clone_tree, make_devices, make_directory, make_parent, mask_proc,
-    new_file_system, restrict,
+    DEVICES, SAFE, attach, bind, change, clone_tree, make_devices, make_directory, make_parent, make_place,
+    mask_proc, new_file_system, open_path, restrict,
 };
 use super::setup::{Setup, Step, Upper};
 use super::view::HOME;
@@ -29,8 +30,9 @@ use crate::engine::BoxUser;
 
 /// Options of the file system that holds pid 1's own small files.
 const OWN_FILES: &str = "mode=700,size=64m";
-/// The most bytes of an image's list of users that are read.
-const USERS_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Where every box has file systems of its own.
+const OWN_PLACES: [&str; 6] = ["/box", "/dev", "/proc", "/run", "/sys", "/tmp"];
 
 /// A box's tree.
 pub(super) struct Made {
@@ -293,48 +295,6 @@ impl Room<'_> {
     }
 }
 
-fn is_user_list(at: &Path) -> bool {
-    at == Path::new("/etc/passwd") || at == Path::new("/etc/group")
-}
-
-/// Reads an image's list of users or groups and adds the box's user, if nobody has its number. No link of the image
-/// leads out of it.
-fn add_box_user(root: &Path, at: &Path) -> Result<Vec<u8>, String> {
-    let trouble = |source: io::Error| format!("cannot read {} of the image: {source}", at.display());
-    let directory = open_path(root)?;
-    let opened = openat2(
-        &directory,
-        at,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT,
-    );
-    let mut text = Vec::new();
-    if let Ok(file) = opened {
-        use std::io::Read;
-        File::from(file)
-            .take(USERS_BYTES_MAX)
-            .read_to_end(&mut text)
-            .map_err(trouble)?;
-    }
-    let number = format!("{BOX_UID}");
-    let known = text
-        .split(|byte| *byte == b'\n')
-        .any(|line| line.split(|byte| *byte == b':').nth(2) == Some(number.as_bytes()));
-    if !known {
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-        let line = if at == Path::new("/etc/passwd") {
-            format!("box:x:{BOX_UID}:{BOX_UID}:box:{HOME}:/bin/sh\n")
-        } else {
-            format!("box:x:{BOX_UID}:\n")
-        };
-        text.extend_from_slice(line.as_bytes());
-    }
-    Ok(text)
-}
-
 /// Something of the host that waits to be shown.
 struct Source {
     tree: OwnedFd,
@@ -358,6 +318,7 @@ impl Inside<'_> {
     fn fill(self, root: OwnedFd) -> Result<File, String> {
         enter(&root, &self.stage.folder)?;
         let is_root = self.stage.user == BoxUser::Root;
+        self.make_places()?;
         // A plain user may mount these only where they are seen already: they were, in pid 1's room.
         let [shown, whole_proc] = &self.proc;
         attach(shown, Path::new("/proc"), true)?;
@@ -409,6 +370,32 @@ impl Inside<'_> {
         }
         File::open("/proc/thread-self/ns/mnt")
             .map_err(|source| format!("cannot keep the box's mounts: {source}"))
+    }
+
+    /// Makes the places of mounts that an image does not have, owned by the box's root: they stay in its layer.
+    fn make_places(&self) -> Result<(), String> {
+        if self.setup.layers.is_empty() || !self.stage.privileged {
+            return Ok(());
+        }
+        let owner = host_uid(BoxUser::Root);
+        for at in OWN_PLACES {
+            make_place(Path::new(at), true, owner)?;
+        }
+        for (step, source) in self.setup.steps.iter().zip(&self.sources) {
+            let (at, is_directory) = match step {
+                Step::Own => (&self.setup.workspace_at, true),
+                Step::ReadOnly { at, .. }
+                | Step::Shared { at, .. }
+                | Step::CopyOnWrite { at, .. }
+                | Step::File { at, .. } => (at, source.as_ref().is_some_and(|source| source.is_directory)),
+                Step::Link { .. } | Step::Hide { .. } => continue,
+            };
+            // What is below another mount is made there.
+            if !OWN_PLACES.iter().any(|place| at.starts_with(place)) {
+                make_place(at, is_directory, owner)?;
+            }
+        }
+        Ok(())
     }
 
     fn show_own(&self) -> Result<(), String> {
@@ -468,14 +455,4 @@ fn enter(root: &OwnedFd, at: &Path) -> Result<(), String> {
 fn mount_new(kind: &str, at: &str, flags: MsFlags, options: Option<&str>) -> Result<(), String> {
     make_directory(Path::new(at))?;
     new_file_system(kind, Path::new(at), flags, options)
-}
-
-fn open_path(path: &Path) -> Result<OwnedFd, String> {
-    rustix::fs::openat(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY,
-        Mode::empty(),
-    )
-    .map_err(|errno| format!("cannot open {}: {errno}", path.display()))
 }
