@@ -21,9 +21,8 @@ log() { echo "engines.sh: $*" >&2; }
 # A root file system of busybox, and git with its libraries if the host has it.
 make_rootfs() {
     root=$1
-    mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/proc" "$root/sys" "$root/dev" "$root/var/tmp" "$root/home" \
-        "$root/usr/bin"
-    mkdir -p -m 1777 "$root/tmp"
+    mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/proc" "$root/sys" "$root/dev" "$root/home" "$root/usr/bin" "$root/var"
+    mkdir -p -m 1777 "$root/tmp" "$root/var/tmp"
     cp "$busybox" "$root/bin/busybox"
     for applet in $("$busybox" --list); do
         [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"

@@ -87,6 +87,10 @@ fn the_native_engine_keeps_the_contract_on_the_host() {
         Kind::NativeOnHost,
         &[
             "a daemon that does not answer blames nobody",
+            // The host's own directories are as they are.
+            "a file is mounted into a directory of the image",
+            // /var/tmp is in memory, as nothing of the root is kept; the same clause is asked on an image.
+            "closing tells what a box used and wrote",
             // The host may have no httpd; the same clause is asked on an image.
             "a service is found by its name once it is ready, and ends with the box",
         ],

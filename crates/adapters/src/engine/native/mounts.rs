@@ -216,7 +216,12 @@ pub(super) fn make_parent(at: &Path) -> Result<(), String> {
 }
 
 /// Makes a place and what is missing above it, of this owner. What has the name already, or a link to nowhere, is left as it is.
-pub(super) fn make_place(at: &Path, is_directory: bool, owner: u32) -> Result<(), String> {
+pub(super) fn make_place(
+    at: &Path,
+    is_directory: bool,
+    owner: Option<u32>,
+    made: &mut Vec<PathBuf>,
+) -> Result<(), String> {
     let trouble = |source: io::Error| format!("cannot make {}: {source}", at.display());
     let mut places: Vec<&Path> = at.ancestors().collect();
     places.reverse();
@@ -229,7 +234,15 @@ pub(super) fn make_place(at: &Path, is_directory: bool, owner: u32) -> Result<()
         } else {
             File::create_new(place).map_err(trouble)?;
         }
-        lchown(place, Some(owner), Some(owner)).map_err(trouble)?;
+        if owner.is_some() {
+            lchown(place, owner, owner).map_err(trouble)?;
+        }
+        // An overlay copies the directories above it up, which is no change of the box's either.
+        for place in place.ancestors() {
+            if !made.iter().any(|known| known == place) {
+                made.push(place.to_owned());
+            }
+        }
     }
     Ok(())
 }

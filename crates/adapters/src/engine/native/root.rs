@@ -95,9 +95,9 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
     let sys = new_file_system("sysfs", &sys, no_exec | MsFlags::MS_RDONLY, None)
         .and_then(|()| clone_tree(&sys))
         .ok();
-    let uppers = room.uppers;
+    let mut uppers = room.uppers;
     // A thread may leave this mount namespace for one of its own; the rest of the process stays.
-    let mounts = thread::scope(|scope| {
+    let (mounts, given) = thread::scope(|scope| {
         let inside = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| format!("cannot make namespaces: {errno}"))?;
             Inside {
@@ -116,6 +116,9 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
             .join()
             .map_err(|_| "the thread of the mounts panicked".to_owned())?
     })?;
+    for upper in uppers.iter_mut().filter(|upper| upper.at == Path::new("/")) {
+        upper.given.clone_from(&given);
+    }
     keep_open(&mounts)?;
     Ok(Made {
         mounts,
@@ -234,6 +237,7 @@ impl Room<'_> {
         self.uppers.push(UpperAt {
             directory: upper,
             at: "/".into(),
+            given: Vec::new(),
         });
         Ok(at)
     }
@@ -252,8 +256,24 @@ impl Room<'_> {
                 .collect();
             self.stack(&lower, "upper", self.stage.user)?
         };
-        self.uppers.push(UpperAt { directory: upper, at });
+        self.uppers.push(UpperAt {
+            directory: upper,
+            at,
+            given: Vec::new(),
+        });
         Ok(shown)
+    }
+
+    /// Copies a file that is written on its own: an overlay is made of directories.
+    fn copy(&mut self, number: usize, host: &Path) -> Result<PathBuf, String> {
+        let trouble = |source: io::Error| format!("cannot copy {}: {source}", host.display());
+        let copied = self.upper(&format!("copy-{number}"))?.join("file");
+        fs::copy(host, &copied).map_err(trouble)?;
+        if self.stage.privileged {
+            let owner = Some(host_uid(self.stage.user));
+            chown(&copied, owner, owner).map_err(trouble)?;
+        }
+        Ok(copied)
     }
 
     /// Opens what a step shows; `None` for steps that show nothing of this room.
@@ -267,6 +287,9 @@ impl Room<'_> {
         };
         match step {
             Step::ReadOnly { host, .. } | Step::Shared { host, .. } => of(host),
+            Step::CopyOnWrite { host, .. } if fs::metadata(host).is_ok_and(|found| found.is_file()) => {
+                of(&self.copy(number, host)?)
+            }
             Step::CopyOnWrite { host, at } => {
                 let (shown, upper) = self.stack(
                     std::slice::from_ref(host),
@@ -276,6 +299,7 @@ impl Room<'_> {
                 self.uppers.push(UpperAt {
                     directory: upper,
                     at: at.clone(),
+                    given: Vec::new(),
                 });
                 of(&shown)
             }
@@ -314,11 +338,12 @@ struct Inside<'a> {
 }
 
 impl Inside<'_> {
-    /// Enters the root, drops the host's tree, fills the root and returns its namespace.
-    fn fill(self, root: OwnedFd) -> Result<File, String> {
+    /// Enters the root, drops the host's tree, fills the root and returns its namespace and
+    /// what had to be made in an image's root.
+    fn fill(self, root: OwnedFd) -> Result<(File, Vec<PathBuf>), String> {
         enter(&root, &self.stage.folder)?;
         let is_root = self.stage.user == BoxUser::Root;
-        self.make_places()?;
+        let given = self.make_places()?;
         // A plain user may mount these only where they are seen already: they were, in pid 1's room.
         let [shown, whole_proc] = &self.proc;
         attach(shown, Path::new("/proc"), true)?;
@@ -368,18 +393,21 @@ impl Inside<'_> {
                 MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE,
             )?;
         }
-        File::open("/proc/thread-self/ns/mnt")
-            .map_err(|source| format!("cannot keep the box's mounts: {source}"))
+        let mounts = File::open("/proc/thread-self/ns/mnt")
+            .map_err(|source| format!("cannot keep the box's mounts: {source}"))?;
+        Ok((mounts, given))
     }
 
     /// Makes the places of mounts that an image does not have, owned by the box's root: they stay in its layer.
-    fn make_places(&self) -> Result<(), String> {
-        if self.setup.layers.is_empty() || !self.stage.privileged {
-            return Ok(());
+    /// Returns what is in that layer now.
+    fn make_places(&self) -> Result<Vec<PathBuf>, String> {
+        let mut made = Vec::new();
+        if self.setup.layers.is_empty() {
+            return Ok(made);
         }
-        let owner = host_uid(BoxUser::Root);
+        let owner = self.stage.privileged.then(|| host_uid(BoxUser::Root));
         for at in OWN_PLACES {
-            make_place(Path::new(at), true, owner)?;
+            make_place(Path::new(at), true, owner, &mut made)?;
         }
         for (step, source) in self.setup.steps.iter().zip(&self.sources) {
             let (at, is_directory) = match step {
@@ -392,10 +420,10 @@ impl Inside<'_> {
             };
             // What is below another mount is made there.
             if !OWN_PLACES.iter().any(|place| at.starts_with(place)) {
-                make_place(at, is_directory, owner)?;
+                make_place(at, is_directory, owner, &mut made)?;
             }
         }
-        Ok(())
+        Ok(made)
     }
 
     fn show_own(&self) -> Result<(), String> {
