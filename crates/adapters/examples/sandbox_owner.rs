@@ -5,12 +5,14 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gantry_adapters::engine::native::enter_if_asked;
 use gantry_adapters::engine::{
-    BoxUser, ContainerEngine, ContainerSettings, ExecSpec, Image, Limits, Network, SandboxControl,
-    SandboxEngine, SandboxSpec, Workspace,
+    BoxUser, ContainerEngine, ContainerSettings, ExecSpec, Image, Limits, NativeEngine, Network,
+    SandboxControl, SandboxEngine, SandboxSpec, Workspace,
 };
 
 fn main() {
+    enter_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let [engine, socket, scratch, image, line] = words[..] else {
@@ -22,14 +24,18 @@ fn main() {
         socket: Some(PathBuf::from(socket)),
         probe_image: None,
     };
-    let engine = match engine {
-        "docker" => ContainerEngine::docker(settings),
-        _ => ContainerEngine::podman(settings),
+    let engine: Box<dyn SandboxEngine> = match engine {
+        "native" => Box::new(NativeEngine::new("/proc/self/exe".into(), settings.scratch)),
+        "docker" => Box::new(ContainerEngine::docker(settings)),
+        _ => Box::new(ContainerEngine::podman(settings)),
     };
     let control = SandboxControl::default();
     let spec = SandboxSpec {
         name: "owned".to_owned(),
-        image: Image::Named(image.to_owned()),
+        image: match image {
+            "host" => Image::Host,
+            name => Image::Named(name.to_owned()),
+        },
         workspace: Workspace::Empty,
         workspace_at: PathBuf::from("/box/workspace"),
         mounts: Vec::new(),

@@ -9,24 +9,39 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::layer::OwnerBase;
+
 /// How often a resolution is tried again when the kernel says that something was renamed meanwhile.
 const RENAMED_TRIES_MAX: usize = 16;
 
 /// A folder and what is below it.
-pub(crate) struct Beneath(OwnedFd);
+pub(crate) struct Beneath {
+    folder: OwnedFd,
+    /// Whose the folders made below are, if not this process's user's.
+    owner: Option<OwnerBase>,
+}
 
 impl Beneath {
     /// Opens the folder itself; here links are followed, as the caller chose the path.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+        let folder = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self { folder, owner: None })
+    }
+
+    /// Gives the folder, and every folder that will be made below, to root of boxes.
+    pub(crate) fn owned(self, owner: Option<OwnerBase>) -> io::Result<Self> {
+        if let Some(base) = owner {
+            base.give(&self.folder, (0, 0))?;
+        }
+        Ok(Self { owner, ..self })
     }
 
     fn resolve(&self, path: &[u8], flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..RENAMED_TRIES_MAX {
-            match rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, mode, rules) {
+            match rustix::fs::openat2(&self.folder, path, flags | OFlags::CLOEXEC, mode, rules) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return Ok(other?),
             }
@@ -53,7 +68,12 @@ impl Beneath {
                 .map_or(path.len(), |slash| at + slash);
             let (parent, name) = self.parent(&path[..end])?;
             match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {
+                    if let Some(base) = self.owner {
+                        base.give_name(&parent, name, (0, 0))?;
+                    }
+                }
+                Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
             at = end + 1;
@@ -85,7 +105,7 @@ impl Beneath {
 
 impl AsFd for Beneath {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
+        self.folder.as_fd()
     }
 }
 

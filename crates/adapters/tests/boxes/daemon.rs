@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use crate::world::{World, command, entry, processes_naming, wait_until};
 
 /// The user nobody, who owns nothing.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 /// Adds the arguments that make the daemon run one line in a box.
 fn run_line(world: &World, daemon: &mut Command, line: &str) -> String {
@@ -37,7 +37,7 @@ fn run_line(world: &World, daemon: &mut Command, line: &str) -> String {
 }
 
 /// Returns a command that runs the daemon as a user without any right.
-fn plain_daemon(world: &World) -> Command {
+pub fn plain_daemon(world: &World) -> Command {
     if !geteuid().is_root() {
         return command(entry().to_str().expect("text"));
     }

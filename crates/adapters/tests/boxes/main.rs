@@ -5,6 +5,7 @@ mod daemon;
 mod endings;
 mod hostile;
 mod isolation;
+mod layers;
 mod leftovers;
 mod workspace;
 mod world;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
     BoxUser, CheckReport, CheckSpec, ExecEnding, ExecReport, ExecSpec, Image, Limits, NativeEngine, Network,
-    Sandbox, SandboxControl, SandboxEnding, SandboxEngine, SandboxSpec, Workspace, run_check,
+    OpenError, Sandbox, SandboxControl, SandboxEnding, SandboxEngine, SandboxSpec, Workspace, run_check,
 };
 use gantry_adapters::process;
 use gantry_core::id::CommitId;
@@ -125,6 +125,11 @@ impl World {
 
     pub fn open(&self, spec: &SandboxSpec) -> Box<dyn Sandbox> {
         self.engine.open(spec, &SandboxControl::default()).expect("a box")
+    }
+
+    /// Opens a box that may be refused.
+    pub fn engine_open(&self, spec: &SandboxSpec) -> Result<Box<dyn Sandbox>, OpenError> {
+        self.engine.open(spec, &SandboxControl::default())
     }
 
     pub fn log(&self) -> String {

@@ -4,6 +4,7 @@
 #   engines.sh start[-docker|-podman] FOLDER
 #                              starts what can be started, imports the test image into each; prints one line for each
 #                              engine: `docker unix:///...` or `podman unavailable: the reason`
+#   engines.sh rootfs FOLDER  makes the test image's root file system in FOLDER/rootfs, for an engine without a daemon
 #   engines.sh stop FOLDER     stops all of it and removes the folder
 #
 # Both may be run twice. Nothing outside FOLDER is kept, and no daemon of the host is touched. Needs root, and docker.io,
@@ -20,9 +21,8 @@ log() { echo "engines.sh: $*" >&2; }
 # A root file system of busybox, and git with its libraries if the host has it.
 make_rootfs() {
     root=$1
-    mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/proc" "$root/sys" "$root/dev" "$root/var/tmp" "$root/home" \
-        "$root/usr/bin"
-    mkdir -p -m 1777 "$root/tmp"
+    mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/proc" "$root/sys" "$root/dev" "$root/home" "$root/usr/bin" "$root/var"
+    mkdir -p -m 1777 "$root/tmp" "$root/var/tmp"
     cp "$busybox" "$root/bin/busybox"
     for applet in $("$busybox" --list); do
         [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
@@ -168,6 +168,11 @@ start | start-docker | start-podman)
     [ "$command" = start-podman ] || start_docker
     [ "$command" = start-docker ] || start_podman
     ;;
+rootfs)
+    mkdir -p "$folder"
+    busybox=$(command -v busybox) || { log "no busybox; apt-get install busybox-static"; exit 1; }
+    make_rootfs "$folder/rootfs"
+    ;;
 stop)
     stop_engine docker
     stop_engine podman
@@ -176,7 +181,7 @@ stop)
     find /sys/fs/cgroup -depth -type d \( -path '*/gantry-test-*' -o -path '*/libpod_parent*' \) -exec rmdir {} + 2>/dev/null || true
     ;;
 *)
-    log "start or stop, not $command"
+    log "start, rootfs or stop, not $command"
     exit 2
     ;;
 esac

@@ -58,24 +58,34 @@ fn freeze(subject: &Subject) {
     passes(&*sandbox, "true");
 }
 
-/// Kills the first process of the box whose environment has this variable.
+/// Kills the first process of the box in which something has this variable in its environment.
 fn kill_first_process(variable: &str) {
     let text = variable.as_bytes();
-    let entries = fs::read_dir("/proc").expect("processes").flatten();
-    for entry in entries {
+    let processes = || fs::read_dir("/proc").expect("processes").flatten();
+    let namespace = |at: &Path| fs::read_link(at.join("ns/pid")).ok();
+    let marked = processes().find(|entry| {
         let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|found| found == text)
+    });
+    let Some(of_box) = marked.and_then(|entry| namespace(&entry.path())) else {
+        panic!("no box with {variable}");
+    };
+    for entry in processes() {
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let marked = environment.split(|byte| *byte == 0).any(|found| found == text);
         let first = status
             .lines()
             .any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"));
         let name = entry.file_name();
-        if let (true, true, Some(Ok(number))) = (marked, first, name.to_str().map(str::parse)) {
+        if let (true, true, Some(Ok(number))) = (
+            first,
+            namespace(&entry.path()).as_ref() == Some(&of_box),
+            name.to_str().map(str::parse),
+        ) {
             kill(Pid::from_raw(number), Signal::SIGKILL).expect("it is ours");
             return;
         }
     }
-    panic!("no box with {variable}");
+    panic!("the box with {variable} has no first process");
 }
 
 fn ended(subject: &Subject) {
@@ -110,7 +120,7 @@ fn receipt(subject: &Subject) {
     let sandbox = subject.open_with(|spec| spec.limits.processes = Some(100));
     passes(
         &*sandbox,
-        "mkdir d; printf 12345 >d/new; printf 678 >/tmp/root; head -c 20000000 /dev/zero | sha256sum >/dev/null; echo said",
+        "mkdir d; printf 12345 >d/new; printf 678 >/var/tmp/root; head -c 20000000 /dev/zero | sha256sum >/dev/null; echo said",
     );
     let receipt = sandbox.close();
     assert_eq!(receipt.engine, subject.name);
@@ -124,7 +134,7 @@ fn receipt(subject: &Subject) {
         "{receipt:?}"
     );
     assert_eq!((receipt.usage.output_bytes, receipt.usage.oom_kills), (5, 0));
-    for path in ["/box/workspace/d", "/box/workspace/d/new", "/tmp/root"] {
+    for path in ["/box/workspace/d", "/box/workspace/d/new", "/var/tmp/root"] {
         assert!(receipt.files.paths.contains(&path.into()), "{path} {receipt:?}");
     }
     assert_eq!(receipt.files.paths.len(), 3, "{receipt:?}");

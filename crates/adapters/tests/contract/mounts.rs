@@ -12,6 +12,7 @@ use crate::world::{open_to_all, passes, repository};
 
 pub const CLAUSES: &[Clause] = &[
     ("a read-only mount can be read and not written", read_only),
+    ("a file is mounted into a directory of the image", into_image),
     ("a shared mount is written by both", shared),
     (
         "a copy-on-write mount keeps the host's files as they are",
@@ -45,15 +46,29 @@ fn read_only(subject: &Subject) {
     let sandbox = subject.open_with(|spec| {
         spec.mounts = vec![
             mount(&host, "/data", MountKind::ReadOnly),
-            mount(&file, "/etc/one-file", MountKind::ReadOnly),
+            mount(&file, "/data-file", MountKind::ReadOnly),
         ];
     });
     let text = passes(
         &*sandbox,
-        "cat /data/file /etc/one-file; for at in /data/new /data/file /etc/one-file; do (echo x >$at) 2>/dev/null && echo WROTE; done; true",
+        "cat /data/file /data-file; for at in /data/new /data/file /data-file; do (echo x >$at) 2>/dev/null && echo WROTE; done; true",
     );
     assert_eq!(text, "texttext");
     assert_eq!(fs::read_to_string(file).expect("there"), "text");
+}
+
+fn into_image(subject: &Subject) {
+    let file = subject.fresh("host").join("file");
+    fs::write(&file, "text").expect("a file");
+    open_to_all(&file);
+    let sandbox = subject.open_with(|spec| {
+        spec.mounts = vec![mount(&file, "/etc/one-file", MountKind::ReadOnly)];
+    });
+    let text = passes(
+        &*sandbox,
+        "cat /etc/one-file; (echo x >/etc/one-file) 2>/dev/null && echo WROTE; true",
+    );
+    assert_eq!(text, "text");
 }
 
 fn shared(subject: &Subject) {

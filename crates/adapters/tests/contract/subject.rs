@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gantry_adapters::engine::{ContainerEngine, ContainerSettings, Image, SandboxEngine};
+use gantry_adapters::engine::{
+    ContainerEngine, ContainerSettings, Image, NativeEngine, RootLayer, SandboxEngine,
+};
 use gantry_adapters::process;
 
 use crate::world::wait_until;
@@ -16,6 +18,10 @@ const IMAGE: &str = "gantry-test:latest";
 pub enum Kind {
     Docker,
     Podman,
+    /// Boxes that see the host's programs.
+    NativeOnHost,
+    /// Boxes on a layer of busybox.
+    NativeOnImage,
 }
 
 /// An engine that works here.
@@ -71,6 +77,7 @@ impl Subject {
         let name = match kind {
             Kind::Docker => "docker",
             Kind::Podman => "podman",
+            Kind::NativeOnHost | Kind::NativeOnImage => return Self::native(kind),
         };
         let folder = tempfile::Builder::new()
             .prefix("gt")
@@ -104,7 +111,7 @@ impl Subject {
         let make = |settings| -> Box<dyn SandboxEngine> {
             Box::new(match kind {
                 Kind::Docker => ContainerEngine::docker(settings),
-                Kind::Podman => ContainerEngine::podman(settings),
+                _ => ContainerEngine::podman(settings),
             })
         };
         let dead = folder.path().join("dead.sock");
@@ -128,10 +135,69 @@ impl Subject {
         })
     }
 
+    /// Makes a native engine, or says loudly that it makes no boxes here.
+    fn native(kind: Kind) -> Option<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("gt")
+            .tempdir_in("/tmp")
+            .expect("a folder");
+        let test = std::env::current_exe().expect("this program");
+        let target = test.parent().and_then(Path::parent).expect("cargo's folder");
+        let entry = target.join("examples/sandbox_owner");
+        assert!(
+            entry.is_file(),
+            "build it first: cargo build -p gantry-adapters --examples"
+        );
+        let scratch = folder.path().join("boxes");
+        let engine = NativeEngine::new(entry, scratch.clone());
+        if let Err(why) = engine.probe() {
+            eprintln!("\n!!! SKIPPED: native: nothing of this engine is tested here: {why}\n");
+            assert!(std::env::var_os("GANTRY_BOXES_REQUIRED").is_none(), "{why}");
+            return None;
+        }
+        let daemons = Daemons {
+            folder: folder.path().join("e"),
+            own: false,
+        };
+        let image = if kind == Kind::NativeOnImage {
+            engines("rootfs", &daemons.folder);
+            let layer = daemons.folder.join("rootfs");
+            let owned = process::command("chown")
+                .args(["-hR", "1900000000:1900000000"])
+                .arg(&layer)
+                .status();
+            // A plain user's boxes have one user, who owns the layer already.
+            if nix::unistd::geteuid().is_root() {
+                assert!(owned.is_ok_and(|status| status.success()), "chown");
+            }
+            Image::Layers {
+                digest: "sha256:00".to_owned(),
+                layers: vec![RootLayer(layer)],
+                env: Vec::new(),
+            }
+        } else {
+            Image::Host
+        };
+        let scratch = scratch.to_str().expect("text").to_owned();
+        Some(Self {
+            name: "native",
+            engine: Box::new(engine),
+            unreachable: None,
+            image,
+            no_image: Image::Named("localhost:1/gantry/nowhere:1".to_owned()),
+            owner: vec!["native".to_owned(), String::new(), scratch, "host".to_owned()],
+            folder,
+            _daemons: daemons,
+        })
+    }
+
     /// Asserts that no folder of a box is there and that nobody left one with the engine.
     pub fn nothing_is_left(&self) {
         let scratch = self.folder.path().join("boxes");
-        let folders = || fs::read_dir(&scratch).map_or(0, Iterator::count);
+        let folders = || {
+            let entries = fs::read_dir(&scratch).into_iter().flatten().flatten();
+            entries.filter(|entry| entry.file_name() != ".warm").count()
+        };
         wait_until("no folder of a box is left", || folders() == 0);
         assert_eq!(self.engine.reap().expect("reaped"), 0, "boxes are left");
     }

@@ -92,6 +92,16 @@ impl Header<'_> {
         number(&self.0[100..108]).and_then(|mode| u32::try_from(mode & 0o7777).ok())
     }
 
+    /// Returns the numbers of the owner and its group; one that cannot be read, or is none, is the highest.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        let read = |field| {
+            number(field)
+                .and_then(|id| u32::try_from(id).ok())
+                .unwrap_or(u32::MAX)
+        };
+        (read(&self.0[108..116]), read(&self.0[116..124]))
+    }
+
     pub(crate) fn size(&self) -> Option<u64> {
         number(&self.0[124..136])
     }

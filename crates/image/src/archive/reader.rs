@@ -66,6 +66,8 @@ pub(crate) struct Entry {
     pub(crate) path: Vec<u8>,
     pub(crate) link: Vec<u8>,
     pub(crate) mode: u32,
+    /// The numbers of the owner and its group.
+    pub(crate) owner: (u32, u32),
     /// Seconds and nanoseconds since 1970.
     pub(crate) modified: (i64, u32),
     /// Bytes of content in the archive.
@@ -83,6 +85,8 @@ struct Extended {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
     modified: Option<(i64, u32)>,
     attributes: Vec<(Vec<u8>, Vec<u8>)>,
     sparse: bool,
@@ -198,10 +202,12 @@ impl<R: Read> TarReader<R> {
         }
         self.left = size;
         self.padding = padding(size);
+        let (uid, gid) = header.owner();
         Ok(Entry {
             kind,
             link: own.link.unwrap_or_else(|| header.link()),
             mode: header.mode().ok_or(TarError::Header("a mode cannot be read"))?,
+            owner: (own.uid.unwrap_or(uid), own.gid.unwrap_or(gid)),
             modified: own.modified.unwrap_or((header.modified(), 0)),
             size,
             pieces,
@@ -371,6 +377,9 @@ impl Extended {
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
             b"size" => self.size = Some(decimal(value)?),
+            // A number too large for a user is nobody's, and no reason to refuse the archive.
+            b"uid" => self.uid = Some(decimal(value).unwrap_or(u32::MAX)),
+            b"gid" => self.gid = Some(decimal(value).unwrap_or(u32::MAX)),
             b"mtime" => self.modified = Some(instant(value)?),
             _ => {
                 self.sparse |= key.starts_with(b"GNU.sparse.");

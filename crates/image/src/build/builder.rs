@@ -350,7 +350,11 @@ impl Build<'_> {
         })?;
         let path = self.transaction.folder().join("step.tar");
         let file = File::create(&path).map_err(|source| self.scratch(&path, source))?;
-        capture(&changed.upper, BufWriter::with_capacity(256 * 1024, file))?;
+        capture(
+            &changed.upper,
+            BufWriter::with_capacity(256 * 1024, file),
+            self.store.owner(),
+        )?;
         drop(changed);
         let layer = self.new_layer(&path)?;
         self.transaction

@@ -1,5 +1,5 @@
 //! What a step changed, as a layer's tar: the upper folder of an overlay walked in the order of names. The same
-//! folder gives the same bytes, whoever owns its files. Must follow no link and open nothing but files and folders.
+//! folder gives the same bytes, whoever owns its files, unless they are those of boxes' users. Must follow no link and open nothing but files and folders.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,6 +11,7 @@ use gantry_core::limits::IMAGE_ENTRIES_MAX;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::owner::OwnerBase;
 use super::whiteout;
 use crate::archive::{Meta, TarWriter, WriteEntry};
 use crate::beneath::Beneath;
@@ -41,9 +42,13 @@ pub enum CaptureError {
     },
 }
 
-/// Writes the upper folder of an overlay as an uncompressed tar, deletions as `.wh.` names. Owners are written as 0:0:
-/// an image has one owner, the box's root.
-pub(crate) fn capture<W: Write>(upper: &Path, target: W) -> Result<W, CaptureError> {
+/// Writes the upper folder of an overlay as an uncompressed tar, deletions as `.wh.` names. Where files belong
+/// to the users of boxes those are written as owners; elsewhere an image has one owner, 0:0, the box's root.
+pub(crate) fn capture<W: Write>(
+    upper: &Path,
+    target: W,
+    owner: Option<OwnerBase>,
+) -> Result<W, CaptureError> {
     let io = |source| CaptureError::Io {
         path: upper.display().to_string(),
         source,
@@ -51,6 +56,7 @@ pub(crate) fn capture<W: Write>(upper: &Path, target: W) -> Result<W, CaptureErr
     let root = Beneath::open(upper).map_err(io)?;
     let mut capture = Capture {
         writer: TarWriter::new(target),
+        owner,
         links: HashMap::new(),
         entries: 0,
     };
@@ -61,6 +67,7 @@ pub(crate) fn capture<W: Write>(upper: &Path, target: W) -> Result<W, CaptureErr
 
 struct Capture<W: Write> {
     writer: TarWriter<W>,
+    owner: Option<OwnerBase>,
     /// The first path of each file with several names.
     links: HashMap<(u64, u64), Vec<u8>>,
     entries: u64,
@@ -121,7 +128,7 @@ impl<W: Write> Capture<W> {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let opened = rustix::fs::openat(folder, name, flags, Mode::empty())
                     .map_err(|error| failed(path)(error.into()))?;
-                let meta = meta(&stat, Some(&opened)).map_err(failed(path))?;
+                let meta = self.meta(&stat, Some(&opened)).map_err(failed(path))?;
                 self.append(path, WriteEntry::Folder, &meta)?;
                 self.folder(&opened, path)
             }
@@ -129,11 +136,11 @@ impl<W: Write> Capture<W> {
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(folder, name, Vec::new())
                     .map_err(|error| failed(path)(error.into()))?;
-                let meta = meta(&stat, None).map_err(failed(path))?;
+                let meta = self.meta(&stat, None).map_err(failed(path))?;
                 self.append(path, WriteEntry::Symlink(target.as_bytes()), &meta)
             }
             FileType::Fifo => {
-                let meta = meta(&stat, None).map_err(failed(path))?;
+                let meta = self.meta(&stat, None).map_err(failed(path))?;
                 self.append(path, WriteEntry::Pipe, &meta)
             }
             // Sockets live with their process, and devices are not for images.
@@ -145,7 +152,7 @@ impl<W: Write> Capture<W> {
         if stat.st_nlink > 1 {
             let key = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&key).cloned() {
-                let meta = meta(stat, None).map_err(failed(path))?;
+                let meta = self.meta(stat, None).map_err(failed(path))?;
                 return self.append(path, WriteEntry::HardLink(&first), &meta);
             }
             self.links.insert(key, path.to_vec());
@@ -153,7 +160,7 @@ impl<W: Write> Capture<W> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(folder, name, flags, Mode::empty())
             .map_err(|error| failed(path)(error.into()))?;
-        let meta = meta(stat, Some(&opened)).map_err(failed(path))?;
+        let meta = self.meta(stat, Some(&opened)).map_err(failed(path))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut file = File::from(opened);
         self.writer
@@ -167,6 +174,18 @@ impl<W: Write> Capture<W> {
             .map_err(failed(path))
     }
 
+    /// Reads what the archive says of a file; attributes only where the file is open.
+    fn meta(&self, stat: &Stat, opened: Option<&OwnedFd>) -> io::Result<Meta> {
+        let (uid, gid) = self.owner.map_or((0, 0), |base| base.of(stat));
+        Ok(Meta {
+            mode: stat.st_mode & 0o1777,
+            uid,
+            gid,
+            modified: u64::try_from(stat.st_mtime).unwrap_or(0),
+            attributes: opened.map_or(Ok(Vec::new()), attributes)?,
+        })
+    }
+
     fn empty(&mut self, path: &[u8]) -> Result<(), CaptureError> {
         self.append(path, WriteEntry::File(0), &Meta::default())
     }
@@ -177,17 +196,6 @@ fn child(folder: &[u8], name: &[u8]) -> Vec<u8> {
         return name.to_vec();
     }
     [folder, b"/", name].concat()
-}
-
-/// Reads what the archive says of a file; attributes only where the file is open.
-fn meta(stat: &Stat, opened: Option<&OwnedFd>) -> io::Result<Meta> {
-    Ok(Meta {
-        mode: stat.st_mode & 0o1777,
-        uid: 0,
-        gid: 0,
-        modified: u64::try_from(stat.st_mtime).unwrap_or(0),
-        attributes: opened.map_or(Ok(Vec::new()), attributes)?,
-    })
 }
 
 fn attributes(file: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {

@@ -3,6 +3,7 @@
 
 mod capture;
 mod notes;
+mod owner;
 mod reassemble;
 mod skeleton;
 pub(crate) mod stack;
@@ -17,6 +18,7 @@ use unpack::Unpacked;
 pub use capture::CaptureError;
 pub(crate) use capture::capture;
 pub use notes::{Note, NoteKind, Notes};
+pub(crate) use owner::OwnerBase;
 pub use reassemble::ReassembleError;
 pub(crate) use reassemble::reassemble;
 pub(crate) use unpack::unpack;

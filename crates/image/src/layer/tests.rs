@@ -34,7 +34,7 @@ pub(crate) fn file(content: &[u8]) -> WriteEntry<'static> {
 }
 
 fn unpacked(tar: &[u8], folder: &Path) -> Unpacked {
-    unpack(tar, folder, LayerLimits::default()).expect("an honest archive")
+    unpack(tar, folder, LayerLimits::default(), None).expect("an honest archive")
 }
 
 /// Given an archive, when it is unpacked and put together again, then the bytes are the same.
@@ -201,6 +201,7 @@ fn nothing_in_a_hostile_archive_gets_out() {
             tar.as_slice(),
             &scratch.path().join("layer"),
             LayerLimits::default(),
+            None,
         );
         assert!(
             matches!(failed, Err(UnpackError::Escape { .. })),
@@ -243,7 +244,7 @@ fn a_bound_is_named() {
     ]);
     let check = |limits: LayerLimits, words: &str| {
         let scratch = tempfile::tempdir().expect("a scratch folder");
-        let error = unpack(tar.as_slice(), scratch.path(), limits).expect_err("too much");
+        let error = unpack(tar.as_slice(), scratch.path(), limits, None).expect_err("too much");
         assert!(error.to_string().contains(words), "{error}");
     };
     check(
@@ -274,7 +275,7 @@ fn a_file_that_claims_to_be_huge_is_refused_before_it_is_made() {
         entries: 9,
         bytes: 1 << 20,
     };
-    let error = unpack(tar.as_slice(), scratch.path(), limits).expect_err("8 GiB");
+    let error = unpack(tar.as_slice(), scratch.path(), limits, None).expect_err("8 GiB");
     assert!(
         matches!(error, UnpackError::Bound { what: "bytes", .. }),
         "{error}"
@@ -286,7 +287,7 @@ fn a_broken_archive_is_told_from_an_empty_one() {
     let tar = tar_of(&[(b"a", file(&[1; 4000]), 0o644, &[1; 4000])]);
     for length in [1, 511, 513, 2000, 4600] {
         let scratch = tempfile::tempdir().expect("a scratch folder");
-        let outcome = unpack(&tar[..length], scratch.path(), LayerLimits::default());
+        let outcome = unpack(&tar[..length], scratch.path(), LayerLimits::default(), None);
         assert!(
             matches!(outcome, Err(UnpackError::Tar(crate::TarError::Truncated(_)))),
             "{length}: {outcome:?}"
@@ -294,7 +295,7 @@ fn a_broken_archive_is_told_from_an_empty_one() {
     }
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let text = b"#!/bin/sh\n".repeat(100);
-    let outcome = unpack(text.as_slice(), scratch.path(), LayerLimits::default());
+    let outcome = unpack(text.as_slice(), scratch.path(), LayerLimits::default(), None);
     assert!(
         matches!(outcome, Err(UnpackError::Tar(crate::TarError::Header(_)))),
         "{outcome:?}"
@@ -504,7 +505,7 @@ proptest! {
         // What is captured of an upper folder and unpacked again hides the same.
         let mut again = Vec::new();
         for (number, tree) in trees.iter().enumerate() {
-            let tar = capture(tree, Vec::new()).expect("a tree");
+            let tar = capture(tree, Vec::new(), None).expect("a tree");
             let folder = scratch.path().join(format!("again{number}"));
             unpacked(&tar, &folder);
             again.push(folder.join(TREE));
@@ -512,5 +513,98 @@ proptest! {
         let mut found = Model::new();
         seen(&Stack::open(&again).expect("the trees").at(b"").expect("the root").expect("it"), "", &mut found);
         prop_assert_eq!(found, model);
+    }
+}
+
+#[test]
+fn layers_of_boxes_users_keep_their_owners_there_and_back() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root may give files away");
+        return;
+    }
+    let mut writer = TarWriter::new(Vec::new());
+    let mut add = |path: &[u8], what: WriteEntry<'_>, mode, uid, gid| {
+        let meta = Meta {
+            mode,
+            uid,
+            gid,
+            ..Meta::default()
+        };
+        let content = &b"content"[..7 * usize::from(matches!(what, WriteEntry::File(_)))];
+        writer.append(path, what, &meta, &mut &*content).expect("memory");
+    };
+    add(b"home", WriteEntry::Folder, 0o1755, 1000, 100);
+    add(b"home/f", WriteEntry::File(7), 0o640, 1000, 1001);
+    add(b"home/again", WriteEntry::HardLink(b"home/f"), 0o640, 1000, 1001);
+    add(b"home/l", WriteEntry::Symlink(b"/etc/passwd"), 0o777, 65_535, 0);
+    add(b"home/p", WriteEntry::Pipe, 0o600, 33, 33);
+    add(
+        b"implied/deep/f",
+        WriteEntry::File(7),
+        0o600,
+        2_000_000_000,
+        65_536,
+    );
+    let tar = writer.finish().expect("memory");
+    let before = std::fs::symlink_metadata("/etc/passwd").expect("the host's");
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let base = Some(OwnerBase(1_900_000_000));
+    let layer = unpack(tar.as_slice(), scratch.path(), LayerLimits::default(), base).expect("an archive");
+    let tree = scratch.path().join(TREE);
+    for (path, uid, gid, mode) in [
+        ("", 0, 0, 0o755),
+        ("home", 1000, 100, 0o1755),
+        ("home/f", 1000, 1001, 0o640),
+        ("home/l", 65_535, 0, 0o777),
+        ("home/p", 33, 33, 0o600),
+        ("implied", 0, 0, 0o755),
+        ("implied/deep", 0, 0, 0o755),
+        ("implied/deep/f", 65_534, 65_534, 0o600),
+    ] {
+        let found = std::fs::symlink_metadata(tree.join(path)).expect("it was unpacked");
+        let owner = (
+            found.uid() - 1_900_000_000,
+            found.gid() - 1_900_000_000,
+            found.mode() & 0o7777,
+        );
+        assert_eq!(owner, (uid, gid, mode), "{path}");
+    }
+    let after = std::fs::symlink_metadata("/etc/passwd").expect("the host's");
+    assert_eq!((before.uid(), before.gid()), (after.uid(), after.gid()));
+    let mut again = Vec::new();
+    reassemble(scratch.path(), layer.diff_id, &mut again).expect("it was just unpacked");
+    assert_eq!(again, tar);
+    // A file of the host's own user in a captured folder is nobody's in the archive.
+    std::fs::write(tree.join("stray"), b"x").expect("a file");
+    let captured = capture(&tree, Vec::new(), base).expect("a tree");
+    let mut reader = crate::archive::TarReader::new(captured.as_slice());
+    let mut owners = BTreeMap::new();
+    while let Some(entry) = reader.next(&mut Nowhere).expect("an archive") {
+        let path = String::from_utf8(entry.path).expect("text");
+        owners.insert(path.trim_end_matches('/').to_owned(), entry.owner);
+    }
+    let expected = [
+        ("home", (1000, 100)),
+        ("home/again", (1000, 1001)),
+        ("home/f", (1000, 1001)),
+        ("home/l", (65_535, 0)),
+        ("home/p", (33, 33)),
+        ("implied", (0, 0)),
+        ("implied/deep", (0, 0)),
+        ("implied/deep/f", (65_534, 65_534)),
+        ("stray", (65_534, 65_534)),
+    ];
+    assert_eq!(
+        owners,
+        expected.map(|(path, owner)| (path.to_owned(), owner)).into()
+    );
+}
+
+/// Takes the raw bytes of an archive that nobody needs.
+struct Nowhere;
+
+impl crate::archive::RawSink for Nowhere {
+    fn raw(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
     }
 }

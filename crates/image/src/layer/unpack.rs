@@ -1,5 +1,5 @@
 //! A layer's tar unpacked into a folder. Owns what may be made there: nothing outside the folder, no device, no
-//! set-id bit, everything owned by whoever unpacks. Must never trust a path, a link or a size of the archive.
+//! set-id bit, everything owned by whoever unpacks or by the users of boxes. Must never trust a path, a link or a size of the archive.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFla
 use rustix::io::Errno;
 
 use super::notes::{NoteKind, Notes};
+use super::owner::OwnerBase;
 use super::skeleton::SkeletonWriter;
 use super::{CONTENTS, REPLACED, SKELETON, TREE, whiteout};
 use crate::archive::{Entry, Kind, TarError, TarReader};
@@ -87,7 +88,12 @@ pub(crate) struct Unpacked {
 /// Unpacks an uncompressed tar into a new folder.
 ///
 /// Errors: [`UnpackError`]; what was made is left for the caller to remove.
-pub(crate) fn unpack(tar: impl Read, layer: &Path, limits: LayerLimits) -> Result<Unpacked, UnpackError> {
+pub(crate) fn unpack(
+    tar: impl Read,
+    layer: &Path,
+    limits: LayerLimits,
+    owner: Option<OwnerBase>,
+) -> Result<Unpacked, UnpackError> {
     let at = |path: &str| {
         let path = path.to_owned();
         move |source| UnpackError::Io { path, source }
@@ -96,7 +102,10 @@ pub(crate) fn unpack(tar: impl Read, layer: &Path, limits: LayerLimits) -> Resul
         std::fs::create_dir_all(layer.join(folder)).map_err(at(folder))?;
     }
     let mut unpacker = Unpacker {
-        tree: Beneath::open(&layer.join(TREE)).map_err(at(TREE))?,
+        tree: Beneath::open(&layer.join(TREE))
+            .and_then(|tree| tree.owned(owner))
+            .map_err(at(TREE))?,
+        owner,
         replaced: Beneath::open(&layer.join(REPLACED)).map_err(at(REPLACED))?,
         skeleton: SkeletonWriter::new(File::create(layer.join(SKELETON)).map_err(at(SKELETON))?),
         limits,
@@ -134,12 +143,14 @@ pub(crate) fn unpack(tar: impl Read, layer: &Path, limits: LayerLimits) -> Resul
 
 /// What a folder is given after everything in it is there.
 struct Folder {
+    owner: (u32, u32),
     mode: u32,
     modified: (i64, u32),
 }
 
 struct Unpacker {
     tree: Beneath,
+    owner: Option<OwnerBase>,
     replaced: Beneath,
     skeleton: SkeletonWriter,
     limits: LayerLimits,
@@ -294,8 +305,12 @@ impl Unpacker {
         let folder = self.tree.ensure_folder(path).map_err(failed(path))?;
         self.attributes(&folder, path, entry)?;
         let mode = self.mode(path, entry.mode) | 0o700;
-        let modified = entry.modified;
-        self.folders.insert(path.to_vec(), Folder { mode, modified });
+        let folder = Folder {
+            owner: entry.owner,
+            mode,
+            modified: entry.modified,
+        };
+        self.folders.insert(path.to_vec(), folder);
         Ok(())
     }
 
@@ -332,6 +347,10 @@ impl Unpacker {
         let file = OwnedFd::from(file);
         self.attributes(&file, path, entry)?;
         let mode = self.mode(path, entry.mode) | 0o400;
+        // Before the mode: a new owner takes bits of it away.
+        if let Some(base) = self.owner {
+            base.give(&file, entry.owner).map_err(failed(path))?;
+        }
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|error| failed(path)(error.into()))?;
         rustix::fs::futimens(&file, &dates(entry.modified)).map_err(|error| failed(path)(error.into()))
     }
@@ -360,6 +379,7 @@ impl Unpacker {
         // The target is any text: it is resolved inside the box, and never followed here.
         rustix::fs::symlinkat(entry.link.as_slice(), &folder, name)
             .map_err(|error| failed(path)(error.into()))?;
+        self.give_name(&folder, name, path, entry)?;
         rustix::fs::utimensat(&folder, name, &dates(entry.modified), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| failed(path)(error.into()))
     }
@@ -368,7 +388,22 @@ impl Unpacker {
         let (folder, name) = self.place(path)?;
         let mode = Mode::from_raw_mode(self.mode(path, entry.mode));
         rustix::fs::mknodat(&folder, name, FileType::Fifo, mode, 0)
-            .map_err(|error| failed(path)(error.into()))
+            .map_err(|error| failed(path)(error.into()))?;
+        self.give_name(&folder, name, path, entry)
+    }
+
+    /// Gives what cannot be opened to its owner; a link itself, not what it leads to.
+    fn give_name(
+        &self,
+        folder: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        entry: &Entry,
+    ) -> Result<(), UnpackError> {
+        match self.owner {
+            Some(base) => base.give_name(folder, name, entry.owner).map_err(failed(path)),
+            None => Ok(()),
+        }
     }
 
     /// Returns the mode without set-id bits; the sticky bit stays.
@@ -424,6 +459,9 @@ impl Unpacker {
     fn apply_folders(&mut self) -> Result<(), UnpackError> {
         for (path, folder) in self.folders.iter().rev() {
             let opened = self.tree.folder(path).map_err(failed(path))?;
+            if let Some(base) = self.owner {
+                base.give(&opened, folder.owner).map_err(failed(path))?;
+            }
             rustix::fs::fchmod(&opened, Mode::from_raw_mode(folder.mode))
                 .map_err(|error| failed(path)(error.into()))?;
             rustix::fs::futimens(&opened, &dates(folder.modified))

@@ -15,7 +15,7 @@ use super::record::{ImageRecord, LayerRecord, StepRecord};
 use super::transaction::Progress;
 use crate::digest::Digest;
 use crate::format::ConfigDocument;
-use crate::layer::{LayerLimits, TREE, UnpackError};
+use crate::layer::{LayerLimits, OwnerBase, TREE, UnpackError};
 use crate::name::ImageName;
 
 /// How much an image may be.
@@ -75,6 +75,7 @@ type Watcher = dyn Fn(&Progress) + Send + Sync;
 pub struct ImageStore {
     root: PathBuf,
     limits: ImageLimits,
+    owner: Option<OwnerBase>,
     watcher: Option<Arc<Watcher>>,
 }
 
@@ -84,6 +85,9 @@ pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
         source,
     }
 }
+
+/// Says whose the files of layers are, in a store where they are boxes' users'.
+const OWNER: &str = "owner.json";
 
 /// The folders of a store.
 const FOLDERS: [&str; 8] = [
@@ -100,11 +104,36 @@ impl ImageStore {
             let path = root.join(folder);
             std::fs::create_dir_all(&path).map_err(failed(&path))?;
         }
-        Ok(Self {
+        let mut store = Self {
             root,
             limits: ImageLimits::default(),
+            owner: None,
             watcher: None,
-        })
+        };
+        let owner: Option<u32> = store.read_json("", OWNER)?;
+        store.owner = owner.map(OwnerBase);
+        Ok(store)
+    }
+
+    /// Gives the files of all layers to the users of boxes: a file of user N of an archive to the host's user `base` +
+    /// N, and back when a step's changes are captured. `None`: to this process's user, as is usual. A store keeps
+    /// what it was opened with first.
+    ///
+    /// Errors: [`StoreError::Refused`] for a store whose layers belong to others, and the file system's.
+    pub fn owned_from(mut self, base: Option<u32>) -> Result<Self, StoreError> {
+        let _lock = self.lock()?;
+        let known: Option<u32> = self.read_json("", OWNER)?;
+        if known != base {
+            if known.is_some() || !self.file_names("layers")?.is_empty() {
+                return Err(StoreError::Refused(format!(
+                    "the layers in {} belong to other users than boxes have now; remove that folder and get its images again",
+                    self.root.display()
+                )));
+            }
+            self.write_json("", OWNER, &base)?;
+        }
+        self.owner = base.map(OwnerBase);
+        Ok(self)
     }
 
     /// Takes less, or more, than is usual.
@@ -119,6 +148,10 @@ impl ImageStore {
     pub fn watched_by(mut self, watcher: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
         self
+    }
+
+    pub(crate) fn owner(&self) -> Option<OwnerBase> {
+        self.owner
     }
 
     pub(crate) fn limits(&self) -> ImageLimits {

@@ -284,3 +284,41 @@ fn a_damaged_layer_is_not_exported() {
     );
     assert!(!world.at("x.tar").exists() && !world.at("x.tar.partial").exists());
 }
+
+#[test]
+fn a_store_keeps_whose_files_its_layers_are() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root may give files away");
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new();
+    let tar = world.file("rootfs.tar", &rootfs(b"one"));
+    let owned = world
+        .store("a")
+        .owned_from(Some(1_900_000_000))
+        .expect("a new store");
+    let imported = import(&owned, &tar, None).expect("a root file system");
+    let owner = |store: &ImageStore, digest| {
+        let tree = &store.layer_trees(digest).expect("its layers")[0];
+        std::fs::metadata(tree.join("etc/os-release"))
+            .expect("a file")
+            .uid()
+    };
+    assert_eq!(owner(&owned, imported.digest), 1_900_000_000);
+    // Whoever opens it again without saying so goes on in the same way.
+    let other = world.file("other.tar", &rootfs(b"two"));
+    let again = import(&world.store("a"), &other, None).expect("a root file system");
+    assert_eq!(owner(&owned, again.digest), 1_900_000_000);
+    world
+        .store("a")
+        .owned_from(Some(1_900_000_000))
+        .expect("the same");
+    for base in [None, Some(7)] {
+        let refused = world.store("a").owned_from(base).map(|_| ());
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    }
+    let plain = world.store("b").owned_from(None).expect("a new store");
+    import(&plain, &tar, None).expect("a root file system");
+    assert!(world.store("b").owned_from(Some(7)).is_err());
+}

@@ -142,7 +142,7 @@ impl Transaction<'_> {
     ) -> Result<LayerRecord, StoreError> {
         let scratch = self.folder.join("layer");
         durable::remove_tree(&scratch).map_err(failed(&scratch))?;
-        let layer = unpack(tar, &scratch, self.store.limits().layer)?;
+        let layer = unpack(tar, &scratch, self.store.limits().layer, self.store.owner())?;
         if let Some(expected) = expected.filter(|expected| *expected != layer.diff_id) {
             return Err(StoreError::LayerDigest {
                 expected,

@@ -65,7 +65,7 @@ impl Groups {
             let wanted: Vec<&str> = names
                 .filter(|name| ["memory", "cpu", "pids"].contains(name))
                 .collect();
-            (!wanted.is_empty()).then(|| format!("{} by cgroup {version}", wanted.join(", ")))
+            (!wanted.is_empty()).then(|| format!("limits by cgroup {version}: {}", wanted.join(", ")))
         };
         let first = held("v1", &mut self.first.iter().map(|(name, _)| name.as_str()));
         let second = self
@@ -76,7 +76,7 @@ impl Groups {
         if all.is_empty() {
             return "no limits by cgroup: this user may not make groups here".to_owned();
         }
-        format!("limits: {}", all.join("; "))
+        all.join("; ")
     }
 
     /// Makes the groups of one box with its limits; returns them and the limits in words.

@@ -21,6 +21,8 @@ const BLOCK_BYTES: u64 = 512;
 pub(super) struct UpperAt {
     pub(super) directory: PathBuf,
     pub(super) at: PathBuf,
+    /// What is in it from the start, and was made for the box rather than by it.
+    pub(super) given: Vec<PathBuf>,
 }
 
 /// What a box wrote.
@@ -35,7 +37,7 @@ pub(super) struct Changes {
 pub(super) fn tell_changes(uppers: &[UpperAt], to: OwnedFd) {
     let mut found = Changes::default();
     for upper in uppers {
-        count(&upper.directory, &upper.at, &mut found);
+        count(upper, &mut found);
     }
     let files = &found.files;
     let numbers = [
@@ -75,12 +77,12 @@ pub(super) fn parse_changes(text: &[u8]) -> Option<Changes> {
 }
 
 /// Adds what is in one layer, names of a directory in byte order.
-pub(super) fn count(directory: &Path, at: &Path, changes: &mut Changes) {
+pub(super) fn count(upper: &UpperAt, changes: &mut Changes) {
     let Changes {
         files: found,
         disk_bytes,
     } = changes;
-    let mut open = vec![(directory.to_owned(), at.to_owned())];
+    let mut open = vec![(upper.directory.clone(), upper.at.clone())];
     while let Some((directory, at)) = open.pop() {
         // A directory that went away or cannot be read is not counted further.
         let Ok(entries) = fs::read_dir(&directory) else {
@@ -95,6 +97,13 @@ pub(super) fn count(directory: &Path, at: &Path, changes: &mut Changes) {
             }
             let Ok(metadata) = entry.metadata() else { continue };
             let kind = metadata.file_type();
+            let path = at.join(entry.file_name());
+            if upper.given.contains(&path) || (kind.is_dir() && is_copied_up(&entry.path())) {
+                if kind.is_dir() {
+                    below.push((entry.path(), path));
+                }
+                continue;
+            }
             if kind.is_char_device() && metadata.rdev() == 0 {
                 found.removed_count += 1;
             } else {
@@ -104,7 +113,6 @@ pub(super) fn count(directory: &Path, at: &Path, changes: &mut Changes) {
             if kind.is_file() {
                 found.bytes += metadata.len();
             }
-            let path = at.join(entry.file_name());
             if found.paths.len() < RECEIPT_PATHS_MAX {
                 found.paths.push(path.clone());
             }
@@ -114,6 +122,15 @@ pub(super) fn count(directory: &Path, at: &Path, changes: &mut Changes) {
         }
         open.extend(below.into_iter().rev());
     }
+}
+
+/// Says whether an overlay made a directory to hold what changed below it. Source: the kernel's
+/// `filesystems/overlayfs.rst`, `trusted.overlay.origin`, which a mount with `userxattr` keeps in `user.`.
+fn is_copied_up(directory: &Path) -> bool {
+    let mut value = [0; 256];
+    ["trusted.overlay.origin", "user.overlay.origin"]
+        .iter()
+        .any(|name| rustix::fs::lgetxattr(directory, *name, &mut value).is_ok())
 }
 
 #[cfg(test)]
@@ -127,15 +144,17 @@ mod tests {
         fs::write(folder.path().join("a/b/c"), "12345").expect("a file");
         std::os::unix::fs::symlink("/usr", folder.path().join("out")).expect("a link");
         let mut found = Changes::default();
-        count(folder.path(), Path::new("/work"), &mut found);
+        fs::write(folder.path().join("given"), "x").expect("a file");
+        let upper = UpperAt {
+            directory: folder.path().to_owned(),
+            at: "/work".into(),
+            given: vec!["/work/given".into()],
+        };
+        count(&upper, &mut found);
         let paths = ["/work/a", "/work/out", "/work/a/b", "/work/a/b/c"].map(PathBuf::from);
         assert_eq!((found.files.changed_count, found.files.bytes), (4, 5));
         assert_eq!(found.files.paths, paths);
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
-        let upper = UpperAt {
-            directory: folder.path().to_owned(),
-            at: "/work".into(),
-        };
         tell_changes(&[upper], writer.into());
         let mut text = Vec::new();
         std::io::Read::read_to_end(&mut reader, &mut text).expect("read");

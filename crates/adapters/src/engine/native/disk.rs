@@ -22,8 +22,7 @@ const BELIEVED_LOOKS: u32 = 20;
 /// A watch over one box; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct DiskWatch {
-    exceeded: Arc<AtomicBool>,
-    stop: Arc<(Mutex<bool>, Condvar)>,
+    look: Arc<Look>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -34,36 +33,40 @@ impl DiskWatch {
         if limits.in_memory || (limits.disk_bytes.is_none() && limits.inodes.is_none()) {
             return None;
         }
-        let exceeded = Arc::new(AtomicBool::new(false));
-        let stop: Arc<(Mutex<bool>, Condvar)> = Arc::default();
-        let look = Look {
+        let look = Arc::new(Look {
             limits: limits.clone(),
             folder: folder.to_owned(),
             channel: Arc::clone(channel),
-            exceeded: Arc::clone(&exceeded),
-            stop: Arc::clone(&stop),
-        };
+            exceeded: AtomicBool::new(false),
+            stop: (Mutex::new(false), Condvar::new()),
+            known: Mutex::new(Known {
+                free: free(folder),
+                left: limits_of(limits),
+                believed: 0,
+            }),
+        });
+        let looks = Arc::clone(&look);
         let thread = thread::Builder::new()
             .name("box-disk".to_owned())
-            .spawn(move || look.run())
+            .spawn(move || looks.run())
             .ok()?;
         Some(Self {
-            exceeded,
-            stop,
+            look,
             thread: Some(thread),
         })
     }
 
-    /// Says whether the box was ended for what it wrote.
+    /// Looks once more and says whether the box is over its limit, and was ended for that.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.exceeded.load(Ordering::SeqCst)
+        self.look.exceeded.load(Ordering::SeqCst) || self.look.look() == Some(true)
     }
 }
 
 impl Drop for DiskWatch {
     fn drop(&mut self) {
-        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.1.notify_all();
+        let (stop, told) = &self.look.stop;
+        *stop.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        told.notify_all();
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has told of it already.
             drop(thread.join());
@@ -71,55 +74,81 @@ impl Drop for DiskWatch {
     }
 }
 
+#[derive(Debug)]
 struct Look {
     limits: Limits,
     folder: PathBuf,
     channel: Arc<Lifeline>,
-    exceeded: Arc<AtomicBool>,
-    stop: Arc<(Mutex<bool>, Condvar)>,
+    exceeded: AtomicBool,
+    stop: (Mutex<bool>, Condvar),
+    known: Mutex<Known>,
+}
+
+/// What the last walk through the box found.
+#[derive(Debug)]
+struct Known {
+    /// The disk's free bytes and files then; `None` if it does not count them.
+    free: Option<(u64, u64)>,
+    /// What the box had left of its limits.
+    left: (u64, u64),
+    /// How many looks have believed the counters since.
+    believed: u32,
 }
 
 impl Look {
     fn run(&self) {
-        let bytes_max = self.limits.disk_bytes.unwrap_or(u64::MAX);
-        let files_max = self.limits.inodes.unwrap_or(u64::MAX);
-        let mut before = free(&self.folder);
-        let mut left = (bytes_max, files_max);
-        let mut looks = 0;
         loop {
             let stop = self.stop.0.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = self.stop.1.wait_timeout_while(stop, LOOK_EVERY, |stop| !*stop);
-            if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+            if *waited.unwrap_or_else(PoisonError::into_inner).0 || self.look() != Some(false) {
                 return;
             }
-            let now = free(&self.folder);
-            let lost = (before.0.saturating_sub(now.0), before.1.saturating_sub(now.1));
-            looks += 1;
-            if lost.0 < left.0 && lost.1 < left.1 && looks < BELIEVED_LOOKS {
-                continue;
-            }
-            looks = 0;
-            let Some(found) = self.channel.changes() else {
-                return;
-            };
-            if found.disk_bytes > bytes_max || found.files.changed_count > files_max {
-                self.exceeded.store(true, Ordering::SeqCst);
-                // A box that is gone needs no end.
-                let _ = self.channel.signal_all(Signal::SIGKILL);
-                return;
-            }
-            before = now;
-            left = (
-                bytes_max - found.disk_bytes,
-                files_max.saturating_sub(found.files.changed_count),
-            );
         }
+    }
+
+    /// Says whether the box is over its limit, and ends it then; `None` if the box is gone.
+    fn look(&self) -> Option<bool> {
+        // A look that panicked left what an earlier one knew.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = free(&self.folder);
+        known.believed += 1;
+        if let (Some(before), Some(now)) = (known.free, now)
+            && before.0.saturating_sub(now.0) < known.left.0
+            && before.1.saturating_sub(now.1) < known.left.1
+            && known.believed < BELIEVED_LOOKS
+        {
+            return Some(false);
+        }
+        let found = self.channel.changes()?;
+        let (bytes_max, files_max) = limits_of(&self.limits);
+        if found.disk_bytes > bytes_max || found.files.changed_count > files_max {
+            self.exceeded.store(true, Ordering::SeqCst);
+            // A box that is gone needs no end.
+            let _ = self.channel.signal_all(Signal::SIGKILL);
+            return Some(true);
+        }
+        let left = (
+            bytes_max - found.disk_bytes,
+            files_max - found.files.changed_count,
+        );
+        *known = Known {
+            free: now,
+            left,
+            believed: 0,
+        };
+        Some(false)
     }
 }
 
-/// Returns the free bytes and files of a disk; one that cannot be asked is looked at every time.
-fn free(at: &Path) -> (u64, u64) {
-    statvfs(at).map_or((0, 0), |disk| {
-        (disk.blocks_free() * disk.fragment_size(), disk.files_free())
-    })
+fn limits_of(limits: &Limits) -> (u64, u64) {
+    (
+        limits.disk_bytes.unwrap_or(u64::MAX),
+        limits.inodes.unwrap_or(u64::MAX),
+    )
+}
+
+/// Returns the free bytes and files of a disk; `None` for one that cannot be asked or counts no files.
+fn free(at: &Path) -> Option<(u64, u64)> {
+    let disk = statvfs(at).ok().filter(|disk| disk.files() > 0)?;
+    Some((disk.blocks_free() * disk.fragment_size(), disk.files_free()))
 }

@@ -13,6 +13,7 @@ use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use super::entry::{Stage, inner_uid};
 use super::message::Message;
@@ -57,6 +58,9 @@ pub(super) fn exec(stage: &Stage) -> Result<i32, String> {
     limit(Resource::RLIMIT_NOFILE, BOX_OPEN_FILES_MAX)?;
     let filter = seccomp::filter()?;
     enter(stage)?;
+    if stage.user == BoxUser::Plain {
+        clear_bounding_set()?;
+    }
     become_box_user(stage)?;
     let processes = order
         .first(tag::PROCESSES_MAX)
@@ -90,6 +94,21 @@ pub(super) fn enter(stage: &Stage) -> Result<(), String> {
     )?;
     for (namespace, kind) in opened.into_iter().zip(kinds) {
         setns(namespace, kind).map_err(|errno| format!("cannot enter the box: {errno}"))?;
+    }
+    Ok(())
+}
+
+/// Makes every capability one that no program of this user namespace can have again. A namespace that a program's own
+/// sandbox makes has its own.
+fn clear_bounding_set() -> Result<(), String> {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The kernel's last one was before this.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(errno) => return Err(format!("cannot give up capabilities: {errno}")),
+        }
     }
     Ok(())
 }

@@ -244,12 +244,6 @@ fn judge(sandbox: &NativeSandbox, told: &[u8], oom_before: u64) -> ExecEnding {
             return ExecEnding::Trouble(*trouble, why.clone());
         }
     }
-    let ending = match statuses.last() {
-        Some(Status::Exited(0)) => return ExecEnding::Exited { code: 0 },
-        Some(Status::Exited(code)) => ExecEnding::Exited { code: *code },
-        Some(Status::Signalled(signal)) => ExecEnding::Signalled { signal: *signal },
-        _ => ExecEnding::Trouble(Trouble::Interrupted, format!("the box died; {last_words}")),
-    };
     if parts
         .disk
         .as_ref()
@@ -267,6 +261,12 @@ fn judge(sandbox: &NativeSandbox, told: &[u8], oom_before: u64) -> ExecEnding {
         );
         return ExecEnding::Trouble(Trouble::OutOfDisk, why);
     }
+    let ending = match statuses.last() {
+        Some(Status::Exited(0)) => return ExecEnding::Exited { code: 0 },
+        Some(Status::Exited(code)) => ExecEnding::Exited { code: *code },
+        Some(Status::Signalled(signal)) => ExecEnding::Signalled { signal: *signal },
+        _ => ExecEnding::Trouble(Trouble::Interrupted, format!("the box died; {last_words}")),
+    };
     if parts.groups.oom_kills() > oom_before {
         return ExecEnding::OutOfMemory;
     }

@@ -17,6 +17,7 @@ mod exec;
 mod files;
 mod folder;
 mod follow;
+mod image_users;
 mod init;
 mod loopback;
 mod message;

@@ -6,11 +6,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 /// The devices of a box, as the host has them.
@@ -213,6 +213,48 @@ pub(super) fn make_directory(at: &Path) -> Result<(), String> {
 
 pub(super) fn make_parent(at: &Path) -> Result<(), String> {
     at.parent().map_or(Ok(()), make_directory)
+}
+
+/// Makes a place and what is missing above it, of this owner. What has the name already, or a link to nowhere, is left as it is.
+pub(super) fn make_place(
+    at: &Path,
+    is_directory: bool,
+    owner: Option<u32>,
+    made: &mut Vec<PathBuf>,
+) -> Result<(), String> {
+    let trouble = |source: io::Error| format!("cannot make {}: {source}", at.display());
+    let mut places: Vec<&Path> = at.ancestors().collect();
+    places.reverse();
+    for place in places {
+        if fs::symlink_metadata(place).is_ok() {
+            continue;
+        }
+        if is_directory || place != at {
+            fs::create_dir(place).map_err(trouble)?;
+        } else {
+            File::create_new(place).map_err(trouble)?;
+        }
+        if owner.is_some() {
+            lchown(place, owner, owner).map_err(trouble)?;
+        }
+        // An overlay copies the directories above it up, which is no change of the box's either.
+        for place in place.ancestors() {
+            if !made.iter().any(|known| known == place) {
+                made.push(place.to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn open_path(path: &Path) -> Result<OwnedFd, String> {
+    rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY,
+        Mode::empty(),
+    )
+    .map_err(|errno| format!("cannot open {}: {errno}", path.display()))
 }
 
 #[cfg(test)]

@@ -235,6 +235,12 @@ impl Sandbox for NativeSandbox {
             .to_owned(),
             source,
         };
+        // The groups of a box that is gone can be frozen as well: nothing is in them. An order without a signal changes
+        // nothing.
+        self.parts
+            .channel
+            .ask(ask::SIGNAL_ALL, &[], &Message::default())
+            .map_err(|_| SandboxError::Gone)?;
         if self.parts.groups.freeze(frozen).map_err(system)? {
             return Ok(());
         }

@@ -237,9 +237,10 @@ fn share_mounts(engine: &NativeEngine, spec: &SandboxSpec) -> Result<(), OpenErr
     for mount in &spec.mounts {
         let trouble = |source| host_trouble(&format!("hand {} in", mount.host.display()), &source);
         let found = fs::symlink_metadata(&mount.host).map_err(trouble)?;
-        if mount.kind == MountKind::CopyOnWrite && !found.is_dir() {
+        let is_copied = mount.kind == MountKind::CopyOnWrite;
+        if is_copied && !fs::metadata(&mount.host).is_ok_and(|found| found.is_dir() || found.is_file()) {
             return Err(OpenError::Unsupported(format!(
-                "{} is no directory: only a directory can be copied on write",
+                "{} is neither a file nor a directory: nothing else can be copied on write",
                 mount.host.display()
             )));
         }

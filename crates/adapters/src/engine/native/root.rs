@@ -13,15 +13,16 @@ use std::thread;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, pivot_root};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, move_mount};
 
 use super::changes::UpperAt;
-use super::entry::{BOX_UID, Stage, host_uid};
+use super::entry::{Stage, host_uid};
+use super::image_users::{add_box_user, is_user_list};
 use super::init::keep_open;
 use super::mounts::{
-    DEVICES, SAFE, attach, bind, change, clone_tree, make_devices, make_directory, make_parent, mask_proc,
-    new_file_system, restrict,
+    DEVICES, SAFE, attach, bind, change, clone_tree, make_devices, make_directory, make_parent, make_place,
+    mask_proc, new_file_system, open_path, restrict,
 };
 use super::setup::{Setup, Step, Upper};
 use super::view::HOME;
@@ -29,8 +30,9 @@ use crate::engine::BoxUser;
 
 /// Options of the file system that holds pid 1's own small files.
 const OWN_FILES: &str = "mode=700,size=64m";
-/// The most bytes of an image's list of users that are read.
-const USERS_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Where every box has file systems of its own.
+const OWN_PLACES: [&str; 6] = ["/box", "/dev", "/proc", "/run", "/sys", "/tmp"];
 
 /// A box's tree.
 pub(super) struct Made {
@@ -93,9 +95,9 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
     let sys = new_file_system("sysfs", &sys, no_exec | MsFlags::MS_RDONLY, None)
         .and_then(|()| clone_tree(&sys))
         .ok();
-    let uppers = room.uppers;
+    let mut uppers = room.uppers;
     // A thread may leave this mount namespace for one of its own; the rest of the process stays.
-    let mounts = thread::scope(|scope| {
+    let (mounts, given) = thread::scope(|scope| {
         let inside = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| format!("cannot make namespaces: {errno}"))?;
             Inside {
@@ -114,6 +116,9 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
             .join()
             .map_err(|_| "the thread of the mounts panicked".to_owned())?
     })?;
+    for upper in uppers.iter_mut().filter(|upper| upper.at == Path::new("/")) {
+        upper.given.clone_from(&given);
+    }
     keep_open(&mounts)?;
     Ok(Made {
         mounts,
@@ -232,6 +237,7 @@ impl Room<'_> {
         self.uppers.push(UpperAt {
             directory: upper,
             at: "/".into(),
+            given: Vec::new(),
         });
         Ok(at)
     }
@@ -250,8 +256,24 @@ impl Room<'_> {
                 .collect();
             self.stack(&lower, "upper", self.stage.user)?
         };
-        self.uppers.push(UpperAt { directory: upper, at });
+        self.uppers.push(UpperAt {
+            directory: upper,
+            at,
+            given: Vec::new(),
+        });
         Ok(shown)
+    }
+
+    /// Copies a file that is written on its own: an overlay is made of directories.
+    fn copy(&mut self, number: usize, host: &Path) -> Result<PathBuf, String> {
+        let trouble = |source: io::Error| format!("cannot copy {}: {source}", host.display());
+        let copied = self.upper(&format!("copy-{number}"))?.join("file");
+        fs::copy(host, &copied).map_err(trouble)?;
+        if self.stage.privileged {
+            let owner = Some(host_uid(self.stage.user));
+            chown(&copied, owner, owner).map_err(trouble)?;
+        }
+        Ok(copied)
     }
 
     /// Opens what a step shows; `None` for steps that show nothing of this room.
@@ -265,6 +287,9 @@ impl Room<'_> {
         };
         match step {
             Step::ReadOnly { host, .. } | Step::Shared { host, .. } => of(host),
+            Step::CopyOnWrite { host, .. } if fs::metadata(host).is_ok_and(|found| found.is_file()) => {
+                of(&self.copy(number, host)?)
+            }
             Step::CopyOnWrite { host, at } => {
                 let (shown, upper) = self.stack(
                     std::slice::from_ref(host),
@@ -274,6 +299,7 @@ impl Room<'_> {
                 self.uppers.push(UpperAt {
                     directory: upper,
                     at: at.clone(),
+                    given: Vec::new(),
                 });
                 of(&shown)
             }
@@ -291,48 +317,6 @@ impl Room<'_> {
             Step::Link { .. } | Step::Hide { .. } | Step::Own => Ok(None),
         }
     }
-}
-
-fn is_user_list(at: &Path) -> bool {
-    at == Path::new("/etc/passwd") || at == Path::new("/etc/group")
-}
-
-/// Reads an image's list of users or groups and adds the box's user, if nobody has its number. No link of the image
-/// leads out of it.
-fn add_box_user(root: &Path, at: &Path) -> Result<Vec<u8>, String> {
-    let trouble = |source: io::Error| format!("cannot read {} of the image: {source}", at.display());
-    let directory = open_path(root)?;
-    let opened = openat2(
-        &directory,
-        at,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT,
-    );
-    let mut text = Vec::new();
-    if let Ok(file) = opened {
-        use std::io::Read;
-        File::from(file)
-            .take(USERS_BYTES_MAX)
-            .read_to_end(&mut text)
-            .map_err(trouble)?;
-    }
-    let number = format!("{BOX_UID}");
-    let known = text
-        .split(|byte| *byte == b'\n')
-        .any(|line| line.split(|byte| *byte == b':').nth(2) == Some(number.as_bytes()));
-    if !known {
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-        let line = if at == Path::new("/etc/passwd") {
-            format!("box:x:{BOX_UID}:{BOX_UID}:box:{HOME}:/bin/sh\n")
-        } else {
-            format!("box:x:{BOX_UID}:\n")
-        };
-        text.extend_from_slice(line.as_bytes());
-    }
-    Ok(text)
 }
 
 /// Something of the host that waits to be shown.
@@ -354,10 +338,12 @@ struct Inside<'a> {
 }
 
 impl Inside<'_> {
-    /// Enters the root, drops the host's tree, fills the root and returns its namespace.
-    fn fill(self, root: OwnedFd) -> Result<File, String> {
+    /// Enters the root, drops the host's tree, fills the root and returns its namespace and
+    /// what had to be made in an image's root.
+    fn fill(self, root: OwnedFd) -> Result<(File, Vec<PathBuf>), String> {
         enter(&root, &self.stage.folder)?;
         let is_root = self.stage.user == BoxUser::Root;
+        let given = self.make_places()?;
         // A plain user may mount these only where they are seen already: they were, in pid 1's room.
         let [shown, whole_proc] = &self.proc;
         attach(shown, Path::new("/proc"), true)?;
@@ -407,8 +393,37 @@ impl Inside<'_> {
                 MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE,
             )?;
         }
-        File::open("/proc/thread-self/ns/mnt")
-            .map_err(|source| format!("cannot keep the box's mounts: {source}"))
+        let mounts = File::open("/proc/thread-self/ns/mnt")
+            .map_err(|source| format!("cannot keep the box's mounts: {source}"))?;
+        Ok((mounts, given))
+    }
+
+    /// Makes the places of mounts that an image does not have, owned by the box's root: they stay in its layer.
+    /// Returns what is in that layer now.
+    fn make_places(&self) -> Result<Vec<PathBuf>, String> {
+        let mut made = Vec::new();
+        if self.setup.layers.is_empty() {
+            return Ok(made);
+        }
+        let owner = self.stage.privileged.then(|| host_uid(BoxUser::Root));
+        for at in OWN_PLACES {
+            make_place(Path::new(at), true, owner, &mut made)?;
+        }
+        for (step, source) in self.setup.steps.iter().zip(&self.sources) {
+            let (at, is_directory) = match step {
+                Step::Own => (&self.setup.workspace_at, true),
+                Step::ReadOnly { at, .. }
+                | Step::Shared { at, .. }
+                | Step::CopyOnWrite { at, .. }
+                | Step::File { at, .. } => (at, source.as_ref().is_some_and(|source| source.is_directory)),
+                Step::Link { .. } | Step::Hide { .. } => continue,
+            };
+            // What is below another mount is made there.
+            if !OWN_PLACES.iter().any(|place| at.starts_with(place)) {
+                make_place(at, is_directory, owner, &mut made)?;
+            }
+        }
+        Ok(made)
     }
 
     fn show_own(&self) -> Result<(), String> {
@@ -468,14 +483,4 @@ fn enter(root: &OwnedFd, at: &Path) -> Result<(), String> {
 fn mount_new(kind: &str, at: &str, flags: MsFlags, options: Option<&str>) -> Result<(), String> {
     make_directory(Path::new(at))?;
     new_file_system(kind, Path::new(at), flags, options)
-}
-
-fn open_path(path: &Path) -> Result<OwnedFd, String> {
-    rustix::fs::openat(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY,
-        Mode::empty(),
-    )
-    .map_err(|errno| format!("cannot open {}: {errno}", path.display()))
 }

@@ -155,11 +155,13 @@ fn await_health(
             },
             control,
         );
-        match report.ending {
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let last = match report.ending {
             ExecEnding::Exited { code: 0 } => return Ok(()),
             ExecEnding::Cancelled => return Err(OpenError::Cancelled),
-            _ => {}
-        }
+            ExecEnding::Exited { code } => format!("its health command exits with {code}: {said}"),
+            other => format!("its health command ends so: {other:?}: {said}"),
+        };
         let not_ready = |why: String| Err(OpenError::Trouble(Trouble::CouldNotStart, why));
         if let Ok((ending, words)) = ended.try_recv() {
             let words = String::from_utf8_lossy(&words).into_owned();
@@ -169,9 +171,8 @@ fn await_health(
             ));
         }
         if watch.left_of(service.ready_within).is_zero() {
-            let said = String::from_utf8_lossy(&said).into_owned();
             return not_ready(format!(
-                "the service {} was not ready within {:?}: {said}",
+                "the service {} was not ready within {:?}: {last}",
                 service.name, service.ready_within
             ));
         }
