@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use gantry_adapters::clock;
-use gantry_adapters::engine::{Image, RootLayer};
+use gantry_adapters::engine::{Image, NativeEngine, RootLayer};
 use gantry_engine::sandbox::Images;
-use gantry_image::{ImageStore, Lease};
+use gantry_image::{ImageStore, Lease, StoreError};
+
+use crate::wiring::SELF;
 
 /// Finds images in one data directory's store, and holds them until it is dropped.
 pub struct StoredImages {
@@ -30,11 +32,19 @@ pub fn store_path(data: &Path) -> PathBuf {
     data.join("images")
 }
 
+/// Opens the store at its path; what is unpacked belongs to the users of boxes.
+///
+/// Errors: the store cannot be used, or it was made by another user.
+pub fn open_store(root: &Path) -> Result<ImageStore, StoreError> {
+    let engine = NativeEngine::new(SELF.into(), root.join("boxes"));
+    ImageStore::open(root)?.owned_from(engine.users_from())
+}
+
 impl Images for StoredImages {
     fn find(&self, name: &str) -> Result<Image, String> {
         let said =
             |error: &dyn std::error::Error| format!("image {name:?}: {}", gantry_engine::line::chain(error));
-        let store = ImageStore::open(&self.root).map_err(|error| said(&error))?;
+        let store = open_store(&self.root).map_err(|error| said(&error))?;
         let digest = store
             .resolve(name)
             .map_err(|error| format!("{}; gantry image list shows those that are there", said(&error)))?;
@@ -60,7 +70,7 @@ impl Images for StoredImages {
     }
 
     fn all(&self) -> Vec<(String, Image)> {
-        let names = ImageStore::open(&self.root).and_then(|store| store.names());
+        let names = open_store(&self.root).and_then(|store| store.names());
         // A store that cannot be read has no image; asking for one by name says why.
         let names = names.unwrap_or_default();
         let found = names.into_iter().map(|(name, _)| name.as_str().to_owned());

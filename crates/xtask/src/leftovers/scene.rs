@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::demo::factory::{self, Factory};
 
-const GATE: &str = "[gate]\nslots = 3\nbatch_max = 4\n\n[[gate.check]]\nname = \"one\"\nrun = \"sh ci.sh\"\n\n\
-    [[gate.check]]\nname = \"two\"\nrun = \"sh ci.sh\"\n";
+const GATE: &str = "[gate]\nslots = 3\nbatch_max = 4\n\n[[gate.check]]\nname = \"leftover-one\"\nrun = \"sh ci.sh\"\n\n\
+    [[gate.check]]\nname = \"leftover-two\"\nrun = \"sh ci.sh\"\n";
 /// A check that leaves as much behind as it can, and ends soon.
 const CHECK: &str = "mkdir -p out/a/b && chmod 000 out/a\n(setsid sleep 600 &)\nsleep 600 &\nhead -c 200000 /dev/zero > big\n\
     for f in *.txt; do [ ! -e bad ] || exit 1; done\nsleep 0.1\n";

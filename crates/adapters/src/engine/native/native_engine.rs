@@ -45,6 +45,13 @@ impl NativeEngine {
         }
     }
 
+    /// Returns the host's first user behind the users of boxes, who owns what root of a box may change; `None` where all
+    /// of them are this process's own user.
+    #[must_use]
+    pub fn users_from(&self) -> Option<u32> {
+        self.privileged.then_some(BOX_HOST_UID_FIRST)
+    }
+
     /// Shows a further directory of the host to every box, for reading: a toolchain at an unusual place.
     #[must_use]
     pub fn showing(mut self, directory: PathBuf) -> Self {

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::{Common, show};
 use crate::exit_code::{Coded, ExitCode};
-use crate::images::store_path;
+use crate::images::{open_store, store_path};
 
 #[derive(Debug, Subcommand)]
 pub enum Image {
@@ -162,7 +162,7 @@ impl Image {
 fn open(common: &Common) -> Result<ImageStore, Coded> {
     let data = common.data()?;
     data.create()?;
-    Ok(ImageStore::open(store_path(data.root()))?)
+    Ok(open_store(&store_path(data.root()))?)
 }
 
 fn resolve(store: &ImageStore, text: &str) -> Result<Digest, Coded> {
