@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock;
 use gantry_adapters::engine::{
-    CheckHooks, CheckReport, CheckSpec, Network, Sandbox, SandboxControl, SandboxEnding, SandboxError,
-    run_check_in,
+    CheckHooks, CheckReport, CheckSpec, ExecEnding, Network, Sandbox, SandboxControl, SandboxEnding,
+    SandboxError, run_check_in,
 };
 use gantry_adapters::job::JobFolder;
 use gantry_core::id::{BuildId, CommitId};
@@ -20,7 +20,9 @@ use crate::boxes::BoxReport;
 use crate::gate::{Check, Gate};
 use crate::job::JobEvent;
 use crate::profile::{Handed, Profile};
-use crate::sandbox::{BoxPlan, Engines, Images, LogForm, Receipt, Subject, receipt_name};
+use crate::sandbox::{
+    BoxPlan, Caches, Engines, Images, LogForm, Place, Receipt, Subject, Trust, receipt_name,
+};
 
 /// Everything the checks of one build need.
 pub struct CheckJob {
@@ -38,6 +40,8 @@ pub struct CheckJob {
     pub engines: Engines,
     /// Finds images.
     pub images: Arc<dyn Images>,
+    /// Whose word the caches are.
+    pub trust: Trust,
     /// Where logs and receipts go.
     pub folder: JobFolder,
     /// Ends it.
@@ -88,7 +92,10 @@ impl CheckJob {
             repository: self.repository.clone(),
             commit: self.commit,
         };
-        let place = self.folder.path();
+        let place = Place {
+            folder: self.folder.path(),
+            trust: &self.trust,
+        };
         let plan = match BoxPlan::of(&self.profile, &name, subject, &self.engines, &*self.images, place) {
             Ok(plan) => plan,
             Err(error) => {
@@ -116,6 +123,7 @@ impl CheckJob {
         let started_at = clock::now();
         let mut hooks = HandOver {
             handed: &plan.handed,
+            caches: plan.caches.as_ref(),
             masker: Masker::new(&plan.secrets),
             notes: Vec::new(),
         };
@@ -167,6 +175,7 @@ pub(crate) fn write_receipt(folder: &JobFolder, name: &str, receipt: Receipt, se
 /// Hands in what a profile names, masks what comes out, and takes credentials back.
 struct HandOver<'a> {
     handed: &'a Handed,
+    caches: Option<&'a Caches>,
     masker: Masker,
     notes: Vec<String>,
 }
@@ -176,8 +185,11 @@ impl CheckHooks for HandOver<'_> {
         self.handed.write_files(sandbox)
     }
 
-    fn closing(&mut self, sandbox: &dyn Sandbox) {
+    fn closing(&mut self, sandbox: &dyn Sandbox, ending: &ExecEnding) {
         self.notes.extend(self.handed.take_back(sandbox));
+        if let (Some(caches), ExecEnding::Exited { code: 0 }) = (self.caches, ending) {
+            self.notes.extend(caches.publish(sandbox));
+        }
     }
 
     fn show(&mut self, bytes: Option<&[u8]>, shown: &mut Vec<u8>) {

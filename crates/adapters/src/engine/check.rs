@@ -113,8 +113,8 @@ pub trait CheckHooks: Send {
     ///
     /// Errors: the check is trouble then.
     fn opened(&mut self, sandbox: &dyn Sandbox) -> Result<(), SandboxError>;
-    /// Is called when the command has ended, before the box is closed: takes back what comes back.
-    fn closing(&mut self, sandbox: &dyn Sandbox);
+    /// Is called when the command has ended so, before the box is closed: takes back what comes back.
+    fn closing(&mut self, sandbox: &dyn Sandbox, ending: &ExecEnding);
     /// Puts output, as it may be seen, at the end of `shown`; `None` asks for what was held back.
     fn show(&mut self, bytes: Option<&[u8]>, shown: &mut Vec<u8>);
 }
@@ -128,7 +128,7 @@ impl CheckHooks for NoHooks {
         Ok(())
     }
 
-    fn closing(&mut self, _: &dyn Sandbox) {}
+    fn closing(&mut self, _: &dyn Sandbox, _: &ExecEnding) {}
 
     fn show(&mut self, bytes: Option<&[u8]>, shown: &mut Vec<u8>) {
         shown.extend_from_slice(bytes.unwrap_or_default());
@@ -262,7 +262,7 @@ impl Check<'_> {
         };
         let report = opened.exec(&exec, &mut take, self.control);
         self.duration = Some(watch.elapsed());
-        hooks.closing(&*opened);
+        hooks.closing(&*opened, &report.ending);
         self.receipt = Some(opened.close());
         shown.clear();
         hooks.show(None, &mut shown);

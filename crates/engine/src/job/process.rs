@@ -17,7 +17,7 @@ use crate::boxes::BoxReport;
 use crate::checks::CheckJob;
 use crate::gate::Gate;
 use crate::profile::Profile;
-use crate::sandbox::{Engines, Images};
+use crate::sandbox::{Engines, Images, Trust};
 use crate::workflows::WorkflowChecks;
 
 /// The first argument of a build's process.
@@ -145,6 +145,7 @@ fn run_order(
             profile,
             engines,
             images: Arc::clone(&images),
+            trust: trust_of(order),
             folder: server.folder().clone(),
             control: control.clone(),
             tell,
@@ -164,6 +165,19 @@ fn run_order(
         report.checks.extend(checks);
     }
     report
+}
+
+/// A control run is of the target's own commit; everything else has not landed.
+fn trust_of(order: &JobOrder) -> Trust {
+    let repository = order.repository.display().to_string();
+    if order.base == order.commit {
+        return Trust::of_target(&repository, &order.target);
+    }
+    Trust::of_candidate(
+        &repository,
+        &order.target,
+        &format!("gantry-queue/{}", order.commit),
+    )
 }
 
 fn workflows_of<'a>(order: &'a JobOrder, base: CommitId, job: &'a CheckJob) -> WorkflowChecks<'a> {

@@ -8,6 +8,7 @@ use gantry_adapters::engine::{Image, SandboxEngine, SandboxSpec, Workspace};
 use gantry_core::id::CommitId;
 use gantry_core::mask::Secrets;
 
+use super::caches::{Caches, Trust};
 use super::engines::{Engines, Images};
 use crate::profile::{EngineName, Handed, Profile, hand_in};
 
@@ -28,6 +29,15 @@ pub enum Subject {
     },
 }
 
+/// Where a box's own things are.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The folder of its transcripts.
+    pub folder: &'a Path,
+    /// Whose word its caches are.
+    pub trust: &'a Trust,
+}
+
 /// A box that could be opened.
 pub struct BoxPlan {
     /// Makes it.
@@ -36,6 +46,8 @@ pub struct BoxPlan {
     pub spec: SandboxSpec,
     /// What is handed in and taken back.
     pub handed: Handed,
+    /// What is kept from box to box.
+    pub caches: Option<Caches>,
     /// What nothing that leaves the box may hold.
     pub secrets: Secrets,
     /// The image as a receipt names it.
@@ -56,7 +68,7 @@ impl std::fmt::Debug for BoxPlan {
 pub struct PlanError(pub String);
 
 impl BoxPlan {
-    /// Plans a box of a profile. `folder` is where the box's own transcripts go.
+    /// Plans a box of a profile.
     ///
     /// Errors: [`PlanError`] that names what is missing and the mend.
     pub fn of(
@@ -65,7 +77,7 @@ impl BoxPlan {
         subject: Subject,
         engines: &Engines,
         images: &dyn Images,
-        folder: &Path,
+        place: Place<'_>,
     ) -> Result<Self, PlanError> {
         let engine = engines.make(profile.engine).map_err(PlanError)?;
         let image = match (profile.image.as_str(), profile.engine) {
@@ -74,7 +86,12 @@ impl BoxPlan {
             (name, EngineName::Docker | EngineName::Podman) => Image::Named(name.to_owned()),
         };
         let values = load_secrets(profile, engines)?;
-        let handed = hand_in(profile, &values, &folder.join("sessions")).map_err(PlanError)?;
+        let handed = hand_in(profile, &values, &place.folder.join("sessions")).map_err(PlanError)?;
+        let caches = Caches::of(profile, &engines.data, place.trust).map_err(PlanError)?;
+        let mut mounts = handed.mounts.clone();
+        if let Some(caches) = &caches {
+            mounts.extend(caches.mounts().map_err(PlanError)?);
+        }
         let mut secrets = Secrets::new();
         let masked = handed.masked.iter();
         secrets
@@ -87,7 +104,7 @@ impl BoxPlan {
                 Subject::Commit { repository, commit } => Workspace::Commit { repository, commit },
             },
             workspace_at: WORKSPACE_AT.into(),
-            mounts: handed.mounts.clone(),
+            mounts,
             env: handed.env.clone(),
             network: profile.network.clone(),
             limits: profile.limits.clone(),
@@ -99,6 +116,7 @@ impl BoxPlan {
             engine,
             spec,
             handed,
+            caches,
             secrets,
             image: image_name(&image),
         })

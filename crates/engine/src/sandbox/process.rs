@@ -23,10 +23,11 @@ use gantry_core::limits::{
 };
 use gantry_core::mask::Masker;
 
+use super::caches::Trust;
 use super::engines::{Engines, Images};
 use super::kept_log::KeptLog;
 use super::order::{BoxEvent, BoxOrder, BoxRequest, BoxState, frame};
-use super::plan::{BoxPlan, Subject};
+use super::plan::{BoxPlan, Place, Subject};
 use super::profiled::{Command, ProfiledSandbox, ending_words};
 use super::receipt::{RECEIPT, Receipt};
 use crate::gate::Gate;
@@ -124,15 +125,17 @@ fn plan(
         },
     };
     let images = images(&order.data);
-    BoxPlan::of(
-        &profile,
-        &order.name,
-        subject,
-        &engines,
-        &*images,
-        server.folder().path(),
-    )
-    .map_err(|error| error.to_string())
+    let repository = order
+        .subject
+        .as_ref()
+        .map_or_else(String::new, |(path, _)| path.display().to_string());
+    // What somebody tries by hand is nobody's but theirs.
+    let trust = Trust::of_candidate(&repository, "main", "by hand");
+    let place = Place {
+        folder: server.folder().path(),
+        trust: &trust,
+    };
+    BoxPlan::of(&profile, &order.name, subject, &engines, &*images, place).map_err(|error| error.to_string())
 }
 
 fn find_profile(order: &BoxOrder, engines: &Engines) -> Result<Profile, String> {

@@ -10,6 +10,7 @@ use gantry_core::limits::BOX_GRACE;
 use gantry_core::mask::Secrets;
 use gantry_core::queue::build::Trouble;
 
+use super::caches::Caches;
 use super::kept_log::KeptLog;
 use super::plan::BoxPlan;
 use super::receipt::{LogForm, Receipt};
@@ -32,6 +33,7 @@ pub struct Command {
 pub struct ProfiledSandbox {
     sandbox: Box<dyn Sandbox>,
     handed: Handed,
+    caches: Option<Caches>,
     secrets: Secrets,
     workspace_at: PathBuf,
     receipt: Receipt,
@@ -71,6 +73,7 @@ impl ProfiledSandbox {
         Ok(Self {
             sandbox,
             handed: plan.handed,
+            caches: plan.caches,
             secrets: plan.secrets,
             workspace_at: plan.spec.workspace_at,
             receipt,
@@ -120,6 +123,9 @@ impl ProfiledSandbox {
     pub fn close(mut self, log: Option<&KeptLog>) -> Receipt {
         let notes = self.handed.take_back(&*self.sandbox);
         self.receipt.notes.extend(notes);
+        if let Some(caches) = self.caches.as_ref().filter(|_| self.receipt.ending == "exited 0") {
+            self.receipt.notes.extend(caches.publish(&*self.sandbox));
+        }
         let told = self.sandbox.close();
         self.receipt.finish(told, clock::now().as_millis());
         if let Some(log) = log {

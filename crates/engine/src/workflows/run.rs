@@ -21,7 +21,7 @@ use gantry_workflow::model::WorkflowFile;
 use super::event::{EventChoice, EventName};
 use crate::checks::write_receipt;
 use crate::profile::{EngineName, Profile};
-use crate::sandbox::{BoxPlan, Engines, Images, LogForm, Receipt, Subject};
+use crate::sandbox::{BoxPlan, Engines, Images, LogForm, Place, Receipt, Subject, Trust};
 
 /// Everything one run of workflows needs.
 pub struct WorkflowRun<'a> {
@@ -54,13 +54,21 @@ impl WorkflowRun<'_> {
     ///
     /// Errors: a sentence about what the run could not be given; nothing ran then.
     pub fn run(&self) -> Result<(RunReport, Secrets), String> {
+        let trust = Trust {
+            repository: self.repository.display().to_string(),
+            access: self.access(),
+        };
+        let place = Place {
+            folder: self.folder,
+            trust: &trust,
+        };
         let plan = BoxPlan::of(
             self.profile,
             "workflow",
             Subject::Nothing,
             self.engines,
             self.images,
-            self.folder,
+            place,
         )
         .map_err(|error| error.to_string())?;
         let said = |error: &dyn std::error::Error| crate::line::chain(error);
@@ -117,6 +125,10 @@ impl WorkflowRun<'_> {
 
     fn access(&self) -> CacheAccess {
         let branch = &self.event.branch;
+        // A control run is of the target's own commit.
+        if self.event.base == Some(self.event.commit) {
+            return CacheAccess::landed(branch, branch);
+        }
         match self.event.name {
             EventName::MergeGroup | EventName::PullRequest => {
                 CacheAccess::unmerged(&self.event.git_ref(), branch, branch)
