@@ -41,7 +41,18 @@ fn nothing_of_a_poisoned_repository_runs_on_the_host() {
     let repository = world.path("repo.git");
     let before = fs::read(repository.join("config")).expect("the host's");
     let at = Path::new("/box/workspace");
-    let taken = take_commit(sandbox.as_ref(), at, "HEAD", Some(world.commit), &repository).expect("taken");
+    // What Git itself refuses is refused; the rest is taken.
+    let take = || take_commit(sandbox.as_ref(), at, "HEAD", Some(world.commit), &repository);
+    let refused = take().expect_err("a submodule that runs a program");
+    assert!(format!("{refused:?}").contains("gitmodules"), "{refused:?}");
+    passes(
+        sandbox.as_ref(),
+        "set -e; cd /box/workspace; rm -r .git/hooks .git/refs/replace; cp .git/config /tmp/poisoned; printf '[core]\n\trepositoryformatversion = 0\n' >.git/config; \
+         git rm -q --cached .gitmodules .gitattributes; rm .gitmodules .gitattributes; \
+         git -c user.name=b -c user.email=b commit -q --amend -m poisoned 2>/dev/null; mkdir -p .git/hooks; cp run .git/hooks/post-checkout; \
+         cp /tmp/poisoned .git/config",
+    );
+    let taken = take().expect("taken");
     assert_eq!(
         git(&repository, &["show", &format!("{taken}:README")], b""),
         "hello\nmore"
