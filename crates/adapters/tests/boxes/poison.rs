@@ -89,10 +89,8 @@ fn a_commit_that_is_not_one_is_refused_whatever_the_box_says() {
         "yes",
         "exec sleep 7581",
     ] {
-        let line = format!(
-            "mkdir -p /box/home/bin && printf '#!/bin/sh\\n%s\\n' \"$1\" >/box/home/bin/git && chmod 755 /box/home/bin/git"
-        );
-        let mut put = line_spec(&line);
+        let line = "mkdir -p /box/home/bin && printf '#!/bin/sh\\n%s\\n' \"$1\" >/box/home/bin/git && chmod 755 /box/home/bin/git";
+        let mut put = line_spec(line);
         put.command.extend(["sh".to_owned(), lie.to_owned()]);
         let mut spec = world.sandbox_spec();
         spec.env = vec![("PATH".to_owned(), "/box/home/bin:/usr/bin:/bin".to_owned())];
