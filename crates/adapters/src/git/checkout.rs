@@ -15,6 +15,7 @@ use gix::bstr::{BStr, ByteSlice};
 use gix::objs::tree::EntryKind;
 
 use super::repository::object_id;
+use super::split_index::{SPLIT_BYTES_MIN, shared_name};
 use super::{GitError, GitRepository};
 
 /// Why a commit is not in its directory.
@@ -176,8 +177,14 @@ impl GitRepository {
         index
             .write_to(&mut bytes, gix::index::write::Options::default())
             .map_err(|source| self.storage("write an index".to_owned(), source))?;
+        let shared = shared_name(&bytes).filter(|_| bytes.len() as u64 >= SPLIT_BYTES_MIN);
         fs::write(to, bytes)
             .and_then(|()| age_index(to))
+            // The same file under the name by which indexes that differ from it find it.
+            .and_then(|()| match shared {
+                Some(name) => fs::hard_link(to, to.with_file_name(name)),
+                None => Ok(()),
+            })
             .map_err(|source| write_error(to, source))
     }
 

@@ -2,7 +2,7 @@
 //! marks for names that are gone, and the parts of the Git directory that are the commit's own. Owns the layer;
 //! must never read or change the checkout below it but for its index.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Dev, FileType, Mode, mknodat};
 use super::checkout::{age_index, check_name, make_directory, write_error};
 use super::delta::{Edit, directories};
 use super::repository::object_id;
+use super::split_index::{SPLIT_BYTES_MIN, shared_name, split_index, stat_bytes};
 use super::{CheckoutError, GitRepository};
 
 const KIND: u16 = 0o170_000;
@@ -78,13 +79,22 @@ impl GitRepository {
             write("packed-refs", &tags)?;
         }
         if !edits.is_empty() {
-            self.write_layer_index(to, base, layer)?;
+            self.write_layer_index(to, &edits, base, layer)?;
         }
         Ok(Layer::Written)
     }
 
     /// Writes the index of the commit: what did not change is known from the checkout's own index.
-    fn write_layer_index(&self, commit: CommitId, base: &Path, layer: &Path) -> Result<(), CheckoutError> {
+    fn write_layer_index(
+        &self,
+        commit: CommitId,
+        edits: &[Edit],
+        base: &Path,
+        layer: &Path,
+    ) -> Result<(), CheckoutError> {
+        if write_split_index(edits, base, layer)? {
+            return Ok(());
+        }
         let tree = self.commit(object_id(commit))?.tree;
         let Ok(mut index) = self.inner.index_from_tree(&tree) else {
             return Ok(());
@@ -126,6 +136,50 @@ impl GitRepository {
             .and_then(|()| age_index(&to))
             .map_err(|source| write_error(&to, source))
     }
+}
+
+/// Writes the index as the difference from the checkout's own; `false` if that is too small for it, or of another form.
+fn write_split_index(edits: &[Edit], base: &Path, layer: &Path) -> Result<bool, CheckoutError> {
+    let shared = base.join(".git/index");
+    if !fs::metadata(&shared).is_ok_and(|found| found.len() >= SPLIT_BYTES_MIN) {
+        return Ok(false);
+    }
+    let known = fs::read(&shared).map_err(|source| write_error(&shared, source))?;
+    let Some(name) = shared_name(&known) else {
+        return Ok(false);
+    };
+    if !base.join(".git").join(name).exists() {
+        return Ok(false);
+    }
+    let mut changed = BTreeMap::new();
+    for edit in edits {
+        let Some(new) = edit.new else {
+            changed.insert(edit.path.clone(), None);
+            continue;
+        };
+        let at = layer.join(edit.path.to_path_lossy());
+        let metadata =
+            gix::index::fs::Metadata::from_path_no_follow(&at).map_err(|source| write_error(&at, source))?;
+        // A date before 1970 is one Git looks at the file for.
+        let stat = gix::index::entry::Stat::from_fs(&metadata).unwrap_or_default();
+        let mode = u32::from(match new.mode & KIND {
+            SUBMODULE | LINK => new.mode & KIND,
+            _ if new.mode == EXECUTABLE => EXECUTABLE,
+            _ => 0o100_644,
+        });
+        changed.insert(
+            edit.path.clone(),
+            Some(stat_bytes(&stat, mode, new.id.as_slice())),
+        );
+    }
+    let Some(bytes) = split_index(&known, &changed) else {
+        return Ok(false);
+    };
+    let to = layer.join(".git/index");
+    fs::write(&to, bytes)
+        .and_then(|()| age_index(&to))
+        .map_err(|source| write_error(&to, source))?;
+    Ok(true)
 }
 
 struct LayerWriter<'a> {

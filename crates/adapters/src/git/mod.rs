@@ -26,6 +26,7 @@ mod repository;
 mod revert;
 mod serve;
 mod snapshot;
+mod split_index;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -7,5 +7,6 @@ mod hostile;
 mod isolation;
 mod layers;
 mod leftovers;
+mod poison;
 mod workspace;
 mod world;

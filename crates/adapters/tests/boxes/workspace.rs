@@ -292,3 +292,54 @@ fn a_commit_made_in_a_box_is_taken_out_whole() {
     let missing = take_commit(sandbox.as_ref(), at, "--upload-pack=x", None, &repository);
     assert!(missing.is_err_and(|failed| failed.to_string().contains("does not hand --upload-pack=x out")));
 }
+
+#[test]
+fn a_repository_of_very_many_files_has_an_index_of_what_differs() {
+    let names: Vec<Vec<u8>> = (0..12_000)
+        .map(|number| format!("folder-{:03}/a-file-with-a-name-{number:05}", number % 300).into_bytes())
+        .collect();
+    let all = |change: &dyn Fn(&[u8]) -> Option<&'static [u8]>| -> Vec<(Vec<u8>, &'static [u8])> {
+        let kept = names
+            .iter()
+            .filter_map(|name| Some((name.clone(), change(name)?)));
+        kept.collect()
+    };
+    let commit = |world: &World, files: &[(Vec<u8>, &'static [u8])]| {
+        let mut stream: Vec<(&[u8], &str, &[u8])> = Vec::new();
+        for (path, content) in files {
+            let mode = if content.starts_with(b"#!") {
+                "100755"
+            } else {
+                "100644"
+            };
+            stream.push((path, mode, content));
+        }
+        crate::world::commit_files(&world.path("repo.git"), &stream)
+    };
+    let Some(mut world) = World::new() else { return };
+    world.commit = commit(&world, &all(&|_| Some(b"same\n")));
+    // Makes the checkout the others stand on.
+    drop(world.open(&world.sandbox_spec()));
+    let mut files = all(&|name| match &name[name.len() - 5..] {
+        b"00000" | b"11999" | b"05000" => None,
+        b"00001" | b"11998" | b"07000" => Some(b"changed\n"),
+        b"00002" => Some(b"#!/bin/sh\n"),
+        _ => Some(b"same\n"),
+    });
+    for name in ["folder-000/a", "folder-150/between", "zz/last", "a"] {
+        files.push((name.as_bytes().to_vec(), b"new\n"));
+    }
+    world.commit = commit(&world, &files);
+    let sandbox = world.open(&world.sandbox_spec());
+    let said = crate::world::passes(
+        sandbox.as_ref(),
+        "cd /box/workspace; git status --porcelain; git ls-files | wc -l; test $(stat -c %s .git/index) -lt 5000 && echo small; \
+         git ls-files -s | cut -f1,2 | sort -u -k2 >/tmp/a; git diff --stat HEAD; \
+         test \"$(git write-tree)\" = \"$(git rev-parse HEAD^{tree})\" && echo same; \
+         cat folder-001/a-file-with-a-name-00001 zz/last; test -x folder-002/a-file-with-a-name-00002 && echo runs; \
+         echo more >>a; git status --porcelain; git -c user.name=b -c user.email=b commit -qam more 2>&1; git status --porcelain; git log --format=%s | head -n 1",
+    );
+    assert_eq!(said, "12001\nsmall\nsame\nchanged\nnew\nruns\n M a\nmore\n");
+    drop(sandbox);
+    world.nothing_is_left();
+}

@@ -273,7 +273,12 @@ fn start(
     };
     let (channel, theirs) = channel_pair().map_err(trouble)?;
     let (mut process, status) = BoxProcess::start(engine.entry.clone(), stage, theirs).map_err(trouble)?;
-    let begun = begin(engine, spec, groups, setup, &channel, process.pid, status);
+    let started = Spawned {
+        channel: &channel,
+        pid: process.pid,
+        status,
+    };
+    let begun = begin(engine, spec, groups, setup, started);
     match begun {
         Ok(proxy) => Ok((process, channel, proxy)),
         Err(failed) => {
@@ -285,16 +290,26 @@ fn start(
     }
 }
 
+/// A process that waits to be told what to make.
+struct Spawned<'a> {
+    channel: &'a UnixStream,
+    pid: u32,
+    status: PipeReader,
+}
+
 /// Puts the process where its limits are, tells it what to make and waits until it is made.
 fn begin(
     engine: &NativeEngine,
     spec: &SandboxSpec,
     groups: &super::cgroup::BoxGroups,
     setup: &Setup,
-    channel: &UnixStream,
-    pid: u32,
-    mut status: PipeReader,
+    spawned: Spawned<'_>,
 ) -> Result<Option<Proxy>, OpenError> {
+    let Spawned {
+        channel,
+        pid,
+        mut status,
+    } = spawned;
     // A process that died already says why on its status pipe.
     let mut sent = match groups.take_in(pid) {
         Err(source) if source.raw_os_error() != Some(Errno::ESRCH as i32) => {

@@ -16,7 +16,7 @@ const PACKED_WITHIN: Duration = Duration::from_secs(600);
 /// The most bytes of commits taken from one box.
 const PACK_BYTES_MAX: usize = 1 << 30;
 /// The longest answer to which commit a name is.
-const NAME_BYTES_MAX: usize = 200;
+const NAME_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a commit was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +90,9 @@ pub fn take_commit(
         NAME_BYTES_MAX,
     )?;
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    let commit: CommitId = said
+    // The box's git may have warned before.
+    let last = said.lines().last().unwrap_or_default();
+    let commit: CommitId = last
         .parse()
         .map_err(|_| failed(format!("it says {said:?}, which is no commit")))?;
     let mut wanted = commit.to_string();

@@ -2,6 +2,7 @@
 //! maker ever writes to one, and none is removed while a box of any process stands on it.
 //!
 //! ```text
+//! SCRATCH/.warm/REPOSITORY/COMMIT.PID.N/boot     names the start of this host it was made after
 //! SCRATCH/.warm/REPOSITORY/COMMIT.PID.N/tree     locked shared by every process with a box on it
 //! SCRATCH/.warm/REPOSITORY/new.PID.N/tree        being made, locked exclusively by its maker
 //! ```
@@ -139,8 +140,8 @@ fn find(commit: CommitId, shelf: &Path, lent: &mut HashMap<PathBuf, Weak<Warm>>)
         let Ok(lease) = Flock::lock(directory, FlockArg::LockSharedNonblock) else {
             continue;
         };
-        // Removed between the look and the lock.
-        if fs::metadata(&tree).is_err() {
+        // Removed between the look and the lock, or of an earlier start.
+        if fs::metadata(&tree).is_err() || !is_of_this_start(&path) {
             continue;
         }
         let warm = Arc::new(Warm {
@@ -171,6 +172,7 @@ fn make(wanted: &Wanted<'_>, shelf: &Path, stop: &dyn Fn() -> bool) -> Result<Wa
             .repository
             .write_git_directory(wanted.commit, &tree, wanted.objects)?;
         give(wanted, &tree)?;
+        fs::write(new.join(START), this_start()).map_err(system)?;
         fs::rename(&new, &done).map_err(system)
     };
     if let Err(failed) = fill() {
@@ -213,7 +215,7 @@ pub(super) fn collect(shelf: &Path, kept: Option<&Path>) {
         .iter()
         .rev()
         .map(|(_, path)| path)
-        .find(|path| !is_new(path))
+        .find(|path| !is_new(path) && is_of_this_start(path))
         .cloned();
     for (_, path) in found {
         if Some(&path) == newest.as_ref() || kept.is_some_and(|kept| kept.starts_with(&path)) {
@@ -227,6 +229,24 @@ pub(super) fn collect(shelf: &Path, kept: Option<&Path>) {
             let _ = remove_tree(&path);
         }
     }
+}
+
+/// Names the start of the host a checkout was made after.
+const START: &str = "boot";
+
+/// Returns what names this start of the host. What a host that crashed had not brought to its disk is missing from
+/// files that seem whole, so that no checkout outlives the start it was made after: waiting for the disk costs more.
+fn this_start() -> &'static str {
+    static THIS: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        // Without it no other process's checkout is believed.
+        fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_else(|_| format!("unknown to {}", std::process::id()))
+    });
+    &THIS
+}
+
+fn is_of_this_start(checkout: &Path) -> bool {
+    fs::read_to_string(checkout.join(START)).is_ok_and(|start| start == this_start())
 }
 
 /// Collects the shelves of all repositories.
