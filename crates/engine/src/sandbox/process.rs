@@ -70,6 +70,7 @@ struct Shared {
     wish: Mutex<Wish>,
     wished: Condvar,
     open: RwLock<Option<ProfiledSandbox>>,
+    attached: Mutex<Vec<UnixStream>>,
 }
 
 /// What is to become of a kept box.
@@ -176,6 +177,7 @@ fn live(order: &BoxOrder, server: &Arc<JobServer>, plan: BoxPlan) -> Result<(Str
         wish: Mutex::new(Wish::None),
         wished: Condvar::new(),
         open: RwLock::new(None),
+        attached: Mutex::new(Vec::new()),
     });
     let answering = Arc::clone(&shared);
     server
@@ -231,6 +233,7 @@ impl Shared {
                 ending: ending.clone(),
             });
             publish(&self.server, &BoxEvent::Kept { ending });
+            self.let_go();
             if self.await_wish(keep) == Wish::End {
                 return report;
             }
@@ -294,6 +297,22 @@ impl Shared {
         self.wish(Wish::End);
     }
 
+    /// Ends the streams of those who waited for the command; the box no longer depends on them.
+    fn let_go(&self) {
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in attached.drain(..) {
+            // One that is gone already needs no end.
+            drop(stream.shutdown(std::net::Shutdown::Both));
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        matches!(
+            *self.state.lock().unwrap_or_else(PoisonError::into_inner),
+            BoxState::Kept { .. }
+        )
+    }
+
     fn set_state(&self, state: BoxState) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
@@ -319,11 +338,7 @@ fn answer(shared: &Arc<Shared>, request: &str) -> Reply {
             ok()
         }
         BoxRequest::Retry => {
-            let kept = matches!(
-                *shared.state.lock().unwrap_or_else(PoisonError::into_inner),
-                BoxState::Kept { .. }
-            );
-            if !kept {
+            if !shared.is_kept() {
                 return Reply::Line("error: only a kept box can be tried again".to_owned());
             }
             shared.wish(Wish::Retry);
@@ -351,12 +366,18 @@ fn stream_log(shared: &Arc<Shared>, attached: bool) -> Reply {
         // A watcher that went away is dropped; the log itself does not depend on it.
         drop(shared.log.watch(Box::new(writer)));
         if attached {
+            let Ok(held) = stream.try_clone() else { return };
+            shared
+                .attached
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(held);
+            // Looked at after it is on the list: a box that is kept from now on finds it there.
+            if shared.is_kept() {
+                shared.let_go();
+            }
             wait_until_gone(stream);
-            let kept = matches!(
-                *shared.state.lock().unwrap_or_else(PoisonError::into_inner),
-                BoxState::Kept { .. }
-            );
-            if !kept {
+            if !shared.is_kept() {
                 shared.stop();
             }
         }

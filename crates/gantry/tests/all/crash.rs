@@ -183,31 +183,6 @@ fn a_deleted_database_is_made_anew_from_the_refs() {
 }
 
 #[test]
-fn a_killed_daemon_leaves_nothing_that_its_successor_does_not_clear() {
-    let Some(mut factory) = Factory::running() else {
-        return;
-    };
-    factory.repo.branch("slow", &[("wait", "slow")]);
-    let slow = factory.offer("slow");
-    factory.until_reason(&slow, "testing");
-    factory.kill();
-    crate::factory::wait_for("its boxes die with it", || {
-        crate::factory::leftovers(factory.folder.path()).is_empty()
-    });
-    factory.open("slow");
-    factory.up_with(&[]);
-    factory.landed(&[&slow]);
-    let builds = factory.ask(&["build", "list"]);
-    let states: Vec<_> = builds["builds"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|b| text(&b["state"]))
-        .collect();
-    assert_eq!(states, ["passed", "interrupted"], "nobody is blamed for a crash");
-}
-
-#[test]
 fn a_person_moving_main_while_the_daemon_is_dead_is_seen_at_the_start() {
     let Some(mut factory) = Factory::running() else {
         return;

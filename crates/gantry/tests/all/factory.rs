@@ -311,10 +311,17 @@ impl Factory {
         self.down();
         let left = leftovers(self.folder.path());
         assert!(left.is_empty(), "left behind: {left:#?}");
-        if let Ok(boxes) = std::fs::read_dir(self.data().join("boxes")) {
-            let names: Vec<_> = boxes.flatten().map(|entry| entry.file_name()).collect();
-            assert!(names.is_empty(), "boxes are left: {names:?}");
-        }
+        let names = self.boxes_left();
+        assert!(names.is_empty(), "boxes are left: {names:?}");
+    }
+
+    /// Folders of boxes that are still there; the warm checkouts stay for the next box.
+    pub fn boxes_left(&self) -> Vec<String> {
+        let Ok(boxes) = std::fs::read_dir(self.data().join("boxes")) else {
+            return Vec::new();
+        };
+        let names = boxes.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name != ".warm").collect()
     }
 }
 

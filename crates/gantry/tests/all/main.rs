@@ -5,6 +5,7 @@
     reason = "tests start git and the program itself, as people do"
 )]
 
+mod boxes;
 mod crash;
 mod documents;
 mod explaining;
@@ -12,6 +13,7 @@ mod factory;
 mod full_disk;
 mod git_truth;
 mod hostile;
+mod jobs;
 mod json_forms;
 mod odd_files;
 mod offers;
@@ -19,3 +21,4 @@ mod order;
 mod people;
 mod repo;
 mod user_path;
+mod workflows;

@@ -88,12 +88,16 @@ impl Run {
     pub fn run(self, common: &Common) -> Result<ExitCode, Coded> {
         let data = common.data()?;
         data.create()?;
+        let mut order = self.order(&data)?;
+        // Only now: what the command line gets wrong leaves no folder.
         let (name, folder) = new_folder(&data)?;
-        let order = self.order(&data, &name)?;
+        order.name.clone_from(&name);
         let text = serde_json::to_vec(&order)?;
         let mut child = start_job(SELF.as_ref(), &[OsStr::new(BOX_WORD)], &folder, &text)
             .with_context(|| format!("cannot start the box's process in {}", folder.path().display()))?;
-        if self.detach {
+        let client = JobClient::of(folder.clone());
+        // Once it listens, others can find it; one that could not begin is told of as if it were waited for.
+        if self.detach && live::connect(&folder, &client, BoxRequest::State, Some(&mut child))?.is_some() {
             if common.json() {
                 show::json(&json!({"box": name}))?;
             } else {
@@ -101,7 +105,6 @@ impl Run {
             }
             return Ok(ExitCode::Done);
         }
-        let client = JobClient::of(folder.clone());
         let attached = live::connect(&folder, &client, BoxRequest::Attach, Some(&mut child))?;
         match attached {
             Some(stream) if !common.json() => copy_log(stream)?,
@@ -131,7 +134,8 @@ impl Run {
         Ok(ExitCode::Command(u8::try_from(code).unwrap_or(1)))
     }
 
-    fn order(&self, data: &DataDir, name: &str) -> Result<BoxOrder, Coded> {
+    /// Puts the command line into an order; the box has no name yet.
+    fn order(&self, data: &DataDir) -> Result<BoxOrder, Coded> {
         let usage = |text: String| Coded::new(ExitCode::Usage, text);
         let timeout = match &self.timeout {
             None => CHECK_TIMEOUT,
@@ -149,7 +153,7 @@ impl Run {
             Some((storage, commit)) => gate_text(storage, *commit)?,
         };
         Ok(BoxOrder {
-            name: name.to_owned(),
+            name: String::new(),
             data: data.root().to_owned(),
             boxes: data.boxes(),
             subject: subject.map(|(storage, commit)| (storage, commit.to_string())),
