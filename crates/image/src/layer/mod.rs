@@ -8,6 +8,7 @@ mod reassemble;
 mod skeleton;
 pub(crate) mod stack;
 mod unpack;
+mod unpack_error;
 pub(crate) mod whiteout;
 
 #[cfg(test)]
@@ -21,8 +22,9 @@ pub use notes::{Note, NoteKind, Notes};
 pub(crate) use owner::OwnerBase;
 pub use reassemble::ReassembleError;
 pub(crate) use reassemble::reassemble;
+pub use unpack::LayerLimits;
 pub(crate) use unpack::unpack;
-pub use unpack::{LayerLimits, UnpackError};
+pub use unpack_error::UnpackError;
 
 /// The folder of a layer that is the overlay's lower.
 pub(crate) const TREE: &str = "tree";

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::notes::{NoteKind, Notes};
 use super::owner::OwnerBase;
 use super::skeleton::SkeletonWriter;
+use super::unpack_error::UnpackError;
 use super::{CONTENTS, REPLACED, SKELETON, TREE, whiteout};
 use crate::archive::{Entry, Kind, TarError, TarReader};
 use crate::beneath::{Beneath, split};
@@ -37,39 +38,6 @@ impl Default for LayerLimits {
             bytes: IMAGE_LAYER_BYTES_MAX,
         }
     }
-}
-
-/// Why a layer was not unpacked. What was made of it stays in the folder; its owner removes that.
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    /// The archive itself.
-    #[error(transparent)]
-    Tar(#[from] TarError),
-    /// An entry points outside of the layer.
-    #[error("{path}: {why}; this archive is broken or hostile, and nothing of it was kept")]
-    Escape {
-        /// The entry.
-        path: String,
-        /// How.
-        why: &'static str,
-    },
-    /// A bound is reached.
-    #[error("the layer has more than {max} {what}; nothing of it was kept")]
-    Bound {
-        /// What there is too much of.
-        what: &'static str,
-        /// How much is allowed.
-        max: u64,
-    },
-    /// The file system refused.
-    #[error("{path} cannot be unpacked")]
-    Io {
-        /// The entry.
-        path: String,
-        /// What it said.
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// What a layer turned out to be.

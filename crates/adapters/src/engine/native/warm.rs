@@ -19,7 +19,7 @@ use gantry_core::id::CommitId;
 use gantry_core::limits::BOX_LAYER_FILES_MAX;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::folder::{give_to, remove_tree};
+use super::folder::{give_to, lock_folder, remove_tree};
 use crate::git::{CheckoutError, GitRepository, Layer};
 
 /// The directory of all warm checkouts; no box has this name.
@@ -157,13 +157,18 @@ fn find(commit: CommitId, shelf: &Path, lent: &mut HashMap<PathBuf, Weak<Warm>>)
 
 fn make(wanted: &Wanted<'_>, shelf: &Path, stop: &dyn Fn() -> bool) -> Result<Warm, CheckoutError> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let suffix = format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let new = shelf.join(format!("new.{suffix}"));
-    let done = shelf.join(format!("{}.{suffix}", wanted.commit));
+    let (new, done, lock) = loop {
+        let suffix = format!("{}.{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let new = shelf.join(format!("new.{suffix}"));
+        let done = shelf.join(format!("{}.{suffix}", wanted.commit));
+        let system = |source| write_error(&new, source);
+        fs::DirBuilder::new().mode(0o700).create(&new).map_err(system)?;
+        if let Some(lock) = lock_folder(&new).map_err(system)? {
+            break (new, done, lock);
+        }
+        // Another process that collects was faster than the lock, and removes it.
+    };
     let system = |source| write_error(&new, source);
-    fs::DirBuilder::new().mode(0o700).create(&new).map_err(system)?;
-    let directory = File::open(&new).map_err(system)?;
-    let lock = Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| system(errno.into()))?;
     let fill = || {
         let tree = new.join("tree");
         fs::DirBuilder::new().mode(0o755).create(&tree).map_err(system)?;
