@@ -8,6 +8,7 @@ use gantry_core::queue::change::{Change, ChangeState, LandedBy};
 use gantry_core::repository::Repository;
 
 use crate::forge::Forge;
+use crate::gate::Gate;
 use crate::journal::{Entry, Verdict};
 use crate::line::LineError;
 
@@ -159,13 +160,25 @@ fn flaw<F: Forge>(forge: &mut F, verdict: &Verdict, commit: CommitId) -> Result<
             base.short()
         )));
     }
-    match forge.gate_file(base)? {
-        FileAt::File { id, .. } if id == verdict.gate => Ok(None),
-        _ => Ok(Some(format!(
-            "the checks that ran are not those of the base {}",
-            base.short()
-        ))),
+    if gate_of(forge, base)?.as_ref() == Some(&verdict.gate) {
+        return Ok(None);
     }
+    Ok(Some(format!(
+        "the checks that ran are not those of the base {}",
+        base.short()
+    )))
+}
+
+/// Returns what a verdict on this base has to name its checks by; `None` if it has no gate.
+fn gate_of<F: Forge>(forge: &mut F, base: CommitId) -> Result<Option<String>, LineError> {
+    let FileAt::File { id, bytes } = forge.gate_file(base)? else {
+        return Ok(None);
+    };
+    // One that an earlier program could read named no workflows.
+    let Ok(gate) = Gate::parse(&bytes) else {
+        return Ok(Some(id));
+    };
+    Ok(Some(forge.gate_workflows(base, &gate)?.digest_of_gate(&id)))
 }
 
 fn check_change<F: Forge>(

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
-use gantry_adapters::engine::SandboxControl;
+use gantry_adapters::engine::{NativeEngine, SandboxControl, SandboxEngine as _};
 use gantry_adapters::job::{JobClient, JobFolder, start_job};
 use gantry_adapters::process;
 use gantry_core::id::BuildId;
@@ -121,6 +121,7 @@ impl BoxRunner {
             build,
             folder,
             control: control.clone(),
+            engine: NativeEngine::new(self.yard.program.clone(), self.yard.boxes.clone()),
         };
         let started = std::thread::Builder::new()
             .name(build.to_string())
@@ -318,6 +319,8 @@ struct Follower {
     build: BuildId,
     folder: JobFolder,
     control: SandboxControl,
+    /// Clears the folders of boxes whose process died.
+    engine: NativeEngine,
 }
 
 /// The pause between two looks at a process that does not listen yet.
@@ -396,6 +399,10 @@ impl Follower {
     /// The report of a process that left none. It names no check: whatever ended the process, it was not the tree.
     fn died(&self, why: &str) -> BoxReport {
         tracing::warn!(build = %self.build, why, "a build's process died without a report");
+        // Its boxes died with it; their folders are still there. The next start of the daemon tries again.
+        if let Err(error) = self.engine.reap() {
+            tracing::warn!(build = %self.build, %error, "what it left cannot be removed");
+        }
         BoxReport {
             build: self.build,
             ending: Ending::Trouble(Trouble::Interrupted),

@@ -630,11 +630,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                             retry_at: None,
                         }));
                     }
-                    let digest = if workflows.digest.is_empty() {
-                        id
-                    } else {
-                        format!("{id}+{}", workflows.digest)
-                    };
+                    let digest = workflows.digest_of_gate(&id);
                     GateFound::Ready { gate, digest }
                 }
                 Err(error) => unusable("bad_gate", error.to_string()),

@@ -35,6 +35,14 @@ pub struct GateWorkflows {
     pub problems: Vec<String>,
 }
 
+impl GateWorkflows {
+    /// Returns what a verdict names its checks by: the gate file's content, and that of the workflows if it has any.
+    #[must_use]
+    pub fn digest_of_gate(&self, file: &str) -> String {
+        if self.digest.is_empty() { file.to_owned() } else { format!("{file}+{}", self.digest) }
+    }
+}
+
 /// Looks at the workflows a gate names, as a commit has them.
 ///
 /// `data` is the data directory, whose mirror and profiles say what can be had. Errors: [`GitError`].

@@ -55,7 +55,7 @@ pub fn look_at(found: &[FoundWorkflow], known: &Known) -> Look {
     look
 }
 
-/// Says what boxes of an engine offer to workflows. `mirrored` are `owner/name@ref` of the local mirror; `images` says
+/// Says what boxes of an engine offer to workflows. `mirrored` is what the local mirror has; `images` says
 /// whether any image has a name here.
 #[must_use]
 pub fn known(engine: EngineName, mirrored: BTreeSet<String>, images: bool) -> Known {

@@ -16,6 +16,7 @@ use gantry_ci::run::{
 use gantry_core::limits::{WORKFLOW_CANCEL_GRACE, WORKFLOW_SLOTS_MAX};
 use gantry_core::mask::Secrets;
 use gantry_core::queue::build::{CheckRun, Ending};
+use gantry_workflow::graph::Conclusion;
 use gantry_workflow::model::WorkflowFile;
 
 use super::event::{EventChoice, EventName};
@@ -180,7 +181,8 @@ pub fn mirror_path(data: &Path) -> PathBuf {
     data.join("actions")
 }
 
-/// Names what the mirror of a data directory has, as a check of workflows asks for it.
+/// Names what the mirror of a data directory has, as a check of workflows asks for it: whole repositories. Whether one has
+/// the action or workflow that is named in it shows when the run begins.
 ///
 /// Errors: a sentence.
 pub fn mirrored(data: &Path) -> Result<BTreeSet<String>, String> {
@@ -188,7 +190,7 @@ pub fn mirrored(data: &Path) -> Result<BTreeSet<String>, String> {
     let list = list.map_err(|error| crate::line::chain(&error))?;
     Ok(list
         .into_iter()
-        .map(|entry| format!("{}@{}", entry.repository.to_ascii_lowercase(), entry.version))
+        .map(|entry| format!("{}/*@{}", entry.repository.to_ascii_lowercase(), entry.version))
         .collect())
 }
 
@@ -237,13 +239,14 @@ pub fn check_runs(report: &RunReport, folder: &JobFolder, secrets: &Secrets, com
 }
 
 fn detail_of(job: &JobReport) -> String {
-    let failed = job.steps.iter().find(|step| !step.detail.is_empty());
     let words = job.conclusion.as_str();
-    match (job.detail.is_empty(), failed) {
-        (false, _) => format!("{words}: {}", job.detail),
-        (true, Some(step)) => format!("{words}: step {:?}: {}", step.name, step.detail),
-        (true, None) => words.to_owned(),
-    }
+    let failed = job.steps.iter().find(|step| step.conclusion == Conclusion::Failure);
+    let place = failed.map_or(String::new(), |step| format!(" in step {:?}", step.name));
+    let why = match (job.detail.is_empty(), failed) {
+        (true, Some(step)) => &step.detail,
+        (true, None) | (false, _) => &job.detail,
+    };
+    if why.is_empty() { format!("{words}{place}") } else { format!("{words}{place}: {why}") }
 }
 
 /// Puts a leg's log where logs of checks are, and writes its receipt.

@@ -22,7 +22,11 @@ fn run(factory: &Factory, options: &[&str], script: &str) -> Ran {
 }
 
 /// Starts one in the background and waits until it has printed `ready`.
-fn start(factory: &Factory, options: &[&str], script: &str) -> (Child, BufReader<impl std::io::Read + use<>>) {
+fn start(
+    factory: &Factory,
+    options: &[&str],
+    script: &str,
+) -> (Child, BufReader<impl std::io::Read + use<>>) {
     let script = format!("echo ready; {script}");
     let mut child = factory
         .command(&words(factory, options, &["sh", "-c", &script]))
@@ -83,7 +87,8 @@ fn the_exit_code_of_a_box_is_its_commands() {
         let name = format!("box-{}", index + 1);
         assert_eq!(state(&factory, &name), ("ended".into(), (*ending).into()));
     }
-    let with_json = factory.run(&[&words(&factory, &["--json"], &["sh", "-c", "echo out; exit 3"])[..]].concat());
+    let with_json =
+        factory.run(&[&words(&factory, &["--json"], &["sh", "-c", "echo out; exit 3"])[..]].concat());
     assert_eq!(with_json.code, 3);
     let said = with_json.json();
     assert_eq!(
@@ -149,7 +154,10 @@ fn a_box_that_cannot_be_made_says_why_and_what_is_there() {
     let ending = text(&receipt(&factory, "box-1")["ending"]);
     assert!(ending.starts_with("trouble could_not_start"), "{ending}");
     // What the command line itself gets wrong makes no box at all.
-    let before = factory.ask(&["box", "list"])["boxes"].as_array().expect("a list").len();
+    let before = factory.ask(&["box", "list"])["boxes"]
+        .as_array()
+        .expect("a list")
+        .len();
     for options in [
         vec!["--timeout", "soon"],
         vec!["--timeout", "0s"],
@@ -163,7 +171,10 @@ fn a_box_that_cannot_be_made_says_why_and_what_is_there() {
     assert_eq!(run(&factory, &["--commit", "no-such"], "true").code, 4);
     let outside = factory.refused(4, &["box", "run", "--", "true"]);
     assert!(outside.contains("--empty"), "{outside}");
-    let after = factory.ask(&["box", "list"])["boxes"].as_array().expect("a list").len();
+    let after = factory.ask(&["box", "list"])["boxes"]
+        .as_array()
+        .expect("a list")
+        .len();
     assert_eq!(after, before, "a box that was never asked for is not listed");
     nothing_is_left(&factory);
 }
@@ -216,12 +227,20 @@ fn a_box_holds_nothing_or_a_commit_if_that_is_asked_for() {
     let head = factory.repo.branch("topic", &[("topic", "t\n")]);
     factory.repo.write("README", "not committed\n");
     let empty = run(&factory, &["--empty"], "ls -A | grep -v '^\\.git$'; pwd");
-    assert_eq!((empty.code, empty.out.as_str()), (0, "/box/workspace\n"), "{empty:?}");
+    assert_eq!(
+        (empty.code, empty.out.as_str()),
+        (0, "/box/workspace\n"),
+        "{empty:?}"
+    );
     assert_eq!(receipt(&factory, "box-1")["commit"], Value::Null);
     // Not even a repository is needed.
     assert_eq!(factory.run(&["box", "run", "--empty", "--", "true"]).code, 0);
     for revision in ["topic", "refs/heads/topic", &head[..10]] {
-        let ran = run(&factory, &["--commit", revision], "cat topic README; git rev-parse HEAD");
+        let ran = run(
+            &factory,
+            &["--commit", revision],
+            "cat topic README; git rev-parse HEAD",
+        );
         assert_eq!(ran.out, format!("t\na scratch repository\n{head}\n"), "{ran:?}");
     }
     assert_eq!(receipt(&factory, "box-3")["commit"], head.as_str());
@@ -230,12 +249,19 @@ fn a_box_holds_nothing_or_a_commit_if_that_is_asked_for() {
 #[test]
 fn variables_are_those_that_were_named_and_no_others() {
     let Some(factory) = Factory::new() else { return };
-    write_factory_file(&factory, "[profile.default]\nenv = { A = \"profile\", B = \"profile\" }\n");
+    write_factory_file(
+        &factory,
+        "[profile.default]\nenv = { A = \"profile\", B = \"profile\" }\n",
+    );
     let output = factory
         .command(&words(
             &factory,
             &["-e", "A=a=b c", "-e", "FROM_SHELL", "-e", "EMPTY="],
-            &["sh", "-c", "echo \"$A|$B|$FROM_SHELL|${EMPTY-unset}|${UNNAMED-unset}|$HOME|$(id -un)\""],
+            &[
+                "sh",
+                "-c",
+                "echo \"$A|$B|$FROM_SHELL|${EMPTY-unset}|${UNNAMED-unset}|$HOME|$(id -un)\"",
+            ],
         ))
         .env("FROM_SHELL", "shell")
         .env("UNNAMED", "leaked")
@@ -250,7 +276,10 @@ fn variables_are_those_that_were_named_and_no_others() {
         let named = shown["environment"].as_array().expect("a list");
         assert!(named.contains(&name.into()), "{named:?}");
     }
-    assert!(!shown.to_string().contains("a=b c"), "values are in no receipt: {shown}");
+    assert!(
+        !shown.to_string().contains("a=b c"),
+        "values are in no receipt: {shown}"
+    );
 }
 
 #[test]
@@ -280,17 +309,27 @@ fn secrets_are_masked_in_output_log_and_receipt() {
         "plain, split, base64 and the error: {log}"
     );
     assert!(log.starts_with("whole\n"), "the box itself has it: {log}");
-    let (encoded, shown) = ("aHVudGVyMi1odW50ZXIyLWh1bnRlcjI", receipt(&factory, "box-1").to_string());
+    let (encoded, shown) = (
+        "aHVudGVyMi1odW50ZXIyLWh1bnRlcjI",
+        receipt(&factory, "box-1").to_string(),
+    );
     for kept in [&log, &ran.err, &shown] {
         assert!(!kept.contains("hunter2") && !kept.contains(encoded), "{kept}");
     }
-    assert!(shown.contains("\"TOKEN\"") && shown.contains("wrote-***"), "{shown}");
+    assert!(
+        shown.contains("\"TOKEN\"") && shown.contains("wrote-***"),
+        "{shown}"
+    );
     for entry in std::fs::read_dir(factory.data().join("runs/box-1")).expect("a folder") {
         let path = entry.expect("read").path();
         if path.is_file() {
             let bytes = std::fs::read(&path).expect("read");
             let content = String::from_utf8_lossy(&bytes);
-            assert!(!content.contains("hunter2"), "{} holds it: {content}", path.display());
+            assert!(
+                !content.contains("hunter2"),
+                "{} holds it: {content}",
+                path.display()
+            );
         }
     }
 }
@@ -318,7 +357,11 @@ fn a_receipt_tells_what_ran_on_what_and_what_it_used() {
     let Some(factory) = Factory::new() else { return };
     let head = factory.repo.branch("topic", &[("topic", "t\n")]);
     let script = "echo line; mkdir out; echo 12345 > out/file; rm README";
-    let ran = run(&factory, &["--commit", "topic", "--processes", "100", "-e", "A=value"], script);
+    let ran = run(
+        &factory,
+        &["--commit", "topic", "--processes", "100", "-e", "A=value"],
+        script,
+    );
     assert_eq!(ran.code, 0, "{ran:?}");
     let shown = receipt(&factory, "box-1");
     assert_eq!(shown["version"], 1);
@@ -329,12 +372,21 @@ fn a_receipt_tells_what_ran_on_what_and_what_it_used() {
     assert_eq!(shown["command"], serde_json::json!(["sh", "-c", script]));
     assert_eq!(shown["ending"], "exited 0");
     assert_eq!(shown["network"], "none");
-    assert!(shown["environment"].as_array().expect("a list").contains(&"A".into()));
+    assert!(
+        shown["environment"]
+            .as_array()
+            .expect("a list")
+            .contains(&"A".into())
+    );
     assert!(!shown.to_string().contains("value"), "{shown}");
     assert!(shown["limits"].to_string().contains("100"), "{}", shown["limits"]);
     let (started, ended) = (&shown["started_at_ms"], &shown["ended_at_ms"]);
     assert!(started.as_i64() <= ended.as_i64() && started.as_i64() > Some(1_000_000_000_000));
-    assert!(shown["usage"]["wall_ms"].as_u64() <= Some(60_000), "{}", shown["usage"]);
+    assert!(
+        shown["usage"]["wall_ms"].as_u64() <= Some(60_000),
+        "{}",
+        shown["usage"]
+    );
     assert_eq!(shown["usage"]["output_bytes"], 5);
     let paths = shown["files"]["paths"].to_string();
     assert!(paths.contains("out/file"), "{paths}");
@@ -375,7 +427,16 @@ fn a_box_that_fails_can_be_kept_looked_at_mended_and_tried_again() {
     assert_eq!(state(&factory, "box-1"), ("kept".into(), "exited 1".into()));
     let seen = factory.run(&["box", "exec", "box-1", "--", "sh", "-c", "ls README; exit 5"]);
     assert_eq!((seen.code, seen.out.as_str()), (5, "README\n"), "{seen:?}");
-    let elsewhere = factory.run(&["box", "exec", "box-1", "--directory", "/tmp", "--json", "--", "pwd"]);
+    let elsewhere = factory.run(&[
+        "box",
+        "exec",
+        "box-1",
+        "--directory",
+        "/tmp",
+        "--json",
+        "--",
+        "pwd",
+    ]);
     assert_eq!(elsewhere.json()["output"], "/tmp\n");
     // A try that fails again keeps it again.
     factory.ask(&["box", "retry", "box-1"]);
@@ -384,7 +445,12 @@ fn a_box_that_fails_can_be_kept_looked_at_mended_and_tried_again() {
         let tries = std::fs::read_to_string(factory.data().join("runs/box-1/log")).unwrap_or_default();
         log.contains("kept") && tries == "try\ntry\n"
     });
-    assert_eq!(factory.run(&["box", "exec", "box-1", "--", "touch", "mended"]).code, 0);
+    assert_eq!(
+        factory
+            .run(&["box", "exec", "box-1", "--", "touch", "mended"])
+            .code,
+        0
+    );
     factory.ask(&["box", "retry", "box-1"]);
     wait_for("it has ended", || state(&factory, "box-1").0 == "ended");
     assert_eq!(state(&factory, "box-1"), ("ended".into(), "exited 0".into()));
@@ -464,12 +530,16 @@ fn an_interrupt_ends_the_box_with_the_program() {
 fn a_box_whose_process_is_killed_is_gone_and_said_to_be_lost() {
     let Some(factory) = Factory::new() else { return };
     let (mut child, out) = start(&factory, &[], "(setsid gantry-valve never &); gantry-valve never");
-    let process = factory.ask(&["box", "show", "box-1"])["process"].as_u64().expect("a process");
+    let process = factory.ask(&["box", "show", "box-1"])["process"]
+        .as_u64()
+        .expect("a process");
     signal("-KILL", process);
     let status = child.wait().expect("reaped");
     assert_ne!(status.code(), Some(0), "no verdict is no success");
     drop(out);
-    wait_for("its processes are gone", || leftovers(factory.folder.path()).is_empty());
+    wait_for("its processes are gone", || {
+        leftovers(factory.folder.path()).is_empty()
+    });
     assert_eq!(state(&factory, "box-1").0, "lost");
     factory.refused(4, &["box", "receipt", "box-1"]);
     // What it left on the disk is cleared by the next one who looks.
@@ -515,7 +585,10 @@ fn check_auth(script: &str, expected: &str, beside: bool) {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(!ran.out.contains("first-first"), "a token is not shown: {ran:?}");
     assert_eq!(std::fs::read_to_string(&file).expect("there"), expected);
-    assert_eq!(Path::new(&format!("{}.from-box", file.display())).exists(), beside);
+    assert_eq!(
+        Path::new(&format!("{}.from-box", file.display())).exists(),
+        beside
+    );
 }
 
 #[test]
@@ -549,7 +622,10 @@ fn doctor_says_what_works_and_what_mends_what_does_not() {
     let said = ran.json();
     let findings = said["findings"].as_array().expect("a list");
     let subjects: Vec<String> = findings.iter().map(|row| text(&row["subject"])).collect();
-    assert_eq!(subjects, ["git", "engine native", "engine docker", "engine podman", "disk"]);
+    assert_eq!(
+        subjects,
+        ["git", "engine native", "engine docker", "engine podman", "disk"]
+    );
     for row in findings {
         let fields: Vec<&String> = row.as_object().expect("an object").keys().collect();
         assert_eq!(fields, ["mend", "needed", "ok", "said", "subject"]);
@@ -611,7 +687,11 @@ fn names_that_mean_no_good_are_no_boxes() {
     for name in odd {
         factory.repo.write(name, "x\n");
     }
-    let ran = run(&factory, &[], "for f in *; do test -f \"$f\" && printf '%s\\0' \"$f\"; done");
+    let ran = run(
+        &factory,
+        &[],
+        "for f in *; do test -f \"$f\" && printf '%s\\0' \"$f\"; done",
+    );
     for name in odd {
         assert!(ran.out.split('\0').any(|seen| seen == name), "{name:?}: {ran:?}");
     }

@@ -320,7 +320,9 @@ impl Factory {
         let Ok(boxes) = std::fs::read_dir(self.data().join("boxes")) else {
             return Vec::new();
         };
-        let names = boxes.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names = boxes
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name != ".warm").collect()
     }
 }

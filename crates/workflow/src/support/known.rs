@@ -9,7 +9,8 @@ use crate::model::{RemoteRef, WorkflowRef};
 pub struct Known {
     /// `owner/repo` or `owner/repo/path` of actions that are built in, in lower case, whatever the version.
     pub built_in_actions: BTreeSet<String>,
-    /// `owner/repo[/path]@ref` of actions and workflows in the local mirror, the part before `@` in lower case.
+    /// `owner/repo[/path]@ref` of actions and workflows in the local mirror, the part before `@` in lower case; the path
+    /// `*` stands for everything of a repository.
     pub mirrored: BTreeSet<String>,
     /// Runner labels that map to a box, in lower case; an entry that ends with `*` takes every label it begins.
     pub labels: Vec<String>,
@@ -24,15 +25,20 @@ pub struct Known {
 impl Known {
     /// Tells whether an action can be had.
     pub fn has_action(&self, action: &RemoteRef) -> bool {
-        self.built_in_actions.contains(&name_of(action)) || self.mirrored.contains(&key_of(action))
+        self.built_in_actions.contains(&name_of(action)) || self.is_mirrored(action)
     }
 
     /// Tells whether a reusable workflow can be had; local ones are in the repository.
     pub fn has_workflow(&self, workflow: &WorkflowRef) -> bool {
         match workflow {
             WorkflowRef::Local { .. } => true,
-            WorkflowRef::Remote(remote) => self.mirrored.contains(&key_of(remote)),
+            WorkflowRef::Remote(remote) => self.is_mirrored(remote),
         }
+    }
+
+    fn is_mirrored(&self, remote: &RemoteRef) -> bool {
+        let whole = format!("{}/*@{}", remote.repository_key(), remote.reference);
+        self.mirrored.contains(&key_of(remote)) || self.mirrored.contains(&whole)
     }
 
     /// Tells whether a label maps to a box.

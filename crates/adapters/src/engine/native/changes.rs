@@ -147,11 +147,11 @@ mod tests {
         fs::write(folder.path().join("given"), "x").expect("a file");
         let upper = UpperAt {
             directory: folder.path().to_owned(),
-            at: "/work".into(),
-            given: vec!["/work/given".into()],
+            at: "/there".into(),
+            given: vec!["/there/given".into()],
         };
         count(&upper, &mut found);
-        let paths = ["/work/a", "/work/out", "/work/a/b", "/work/a/b/c"].map(PathBuf::from);
+        let paths = ["/there/a", "/there/out", "/there/a/b", "/there/a/b/c"].map(PathBuf::from);
         assert_eq!((found.files.changed_count, found.files.bytes), (4, 5));
         assert_eq!(found.files.paths, paths);
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
