@@ -64,7 +64,9 @@ impl Images for StoredImages {
         // A store that cannot be read has no image; asking for one by name says why.
         let names = names.unwrap_or_default();
         let found = names.into_iter().map(|(name, _)| name.as_str().to_owned());
-        found.filter_map(|name| self.find(&name).ok().map(|image| (name, image))).collect()
+        found
+            .filter_map(|name| self.find(&name).ok().map(|image| (name, image)))
+            .collect()
     }
 }
 

@@ -618,7 +618,11 @@ impl<F: Forge, B: Boxes> Line<F, B> {
                     let workflows = self.forge.gate_workflows(at, &gate)?;
                     if let Some(first) = workflows.problems.first() {
                         let more = workflows.problems.len() - 1;
-                        let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+                        let others = if more > 0 {
+                            format!(" (and {more} more)")
+                        } else {
+                            String::new()
+                        };
                         return Ok(GateFound::Unusable(Obstacle {
                             code: "bad_gate",
                             text: format!("a workflow of {GATE_FILE} cannot be a check: {first}{others}"),

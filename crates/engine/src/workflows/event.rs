@@ -34,7 +34,10 @@ impl EventName {
     /// Returns its word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|row| row.1 == self).map_or("push", |row| row.0)
+        Self::ALL
+            .iter()
+            .find(|row| row.1 == self)
+            .map_or("push", |row| row.0)
     }
 }
 
@@ -71,8 +74,16 @@ impl EventChoice {
             payload: self.payload(),
             git_ref: self.git_ref(),
             commit: self.commit,
-            base_ref: if is_change { self.branch.clone() } else { String::new() },
-            head_ref: if is_change { self.head_branch.clone() } else { String::new() },
+            base_ref: if is_change {
+                self.branch.clone()
+            } else {
+                String::new()
+            },
+            head_ref: if is_change {
+                self.head_branch.clone()
+            } else {
+                String::new()
+            },
             changed_paths: self.changed_paths.clone(),
         }
     }
@@ -122,7 +133,8 @@ impl EventChoice {
         let commit = self.commit.to_string();
         let repository = json!({"name": name, "full_name": format!("{owner}/{name}"), "owner": {"login": owner},
             "default_branch": self.branch});
-        let head_commit = json!({"id": commit, "message": self.message.0, "author": {"name": self.message.1}});
+        let head_commit =
+            json!({"id": commit, "message": self.message.0, "author": {"name": self.message.1}});
         match self.name {
             EventName::MergeGroup => json!({"action": "checks_requested", "repository": repository,
                 "merge_group": {"head_sha": commit, "head_ref": format!("refs/heads/{}", self.queue_branch()),
@@ -132,12 +144,17 @@ impl EventChoice {
                 "pull_request": {"number": 1, "title": self.message.0, "draft": false,
                     "head": {"ref": self.head_branch, "sha": commit},
                     "base": {"ref": self.branch, "sha": base}, "labels": []}}),
-            EventName::Push => json!({"ref": format!("refs/heads/{}", self.branch), "before": base, "after": commit,
+            EventName::Push => {
+                json!({"ref": format!("refs/heads/{}", self.branch), "before": base, "after": commit,
                 "repository": repository, "head_commit": head_commit, "commits": [head_commit], "forced": false,
-                "created": false, "deleted": false}),
+                "created": false, "deleted": false})
+            }
             EventName::WorkflowDispatch => {
-                let inputs: serde_json::Map<String, Value> =
-                    self.inputs.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+                let inputs: serde_json::Map<String, Value> = self
+                    .inputs
+                    .iter()
+                    .map(|(name, value)| (name.clone(), json!(value)))
+                    .collect();
                 json!({"ref": format!("refs/heads/{}", self.branch), "inputs": inputs, "repository": repository})
             }
             EventName::Schedule => json!({"repository": repository}),

@@ -2,7 +2,7 @@
 
 use gantry_adapters::git::{FileAt, GitError, GitRepository};
 use gantry_core::id::CommitId;
-use gantry_core::limits::{WORKFLOW_FILES_MAX, WORKFLOW_FILE_BYTES_MAX};
+use gantry_core::limits::{WORKFLOW_FILE_BYTES_MAX, WORKFLOW_FILES_MAX};
 
 /// The folder of a repository's workflows.
 pub const WORKFLOWS: &str = ".github/workflows";
@@ -40,7 +40,10 @@ pub fn find_workflows(repository: &GitRepository, commit: CommitId) -> Result<Ve
         let path = format!("{WORKFLOWS}/{name}");
         let (id, text) = match repository.file_at(commit, &path, WORKFLOW_FILE_BYTES_MAX)? {
             FileAt::File { id, bytes } => (id, String::from_utf8_lossy(&bytes).into_owned()),
-            FileAt::TooLarge { bytes } => (String::new(), format!("# {bytes} bytes are too many for a workflow")),
+            FileAt::TooLarge { bytes } => (
+                String::new(),
+                format!("# {bytes} bytes are too many for a workflow"),
+            ),
             FileAt::Missing | FileAt::NotAFile => continue,
         };
         found.push(FoundWorkflow { path, id, text });

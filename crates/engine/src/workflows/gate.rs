@@ -39,7 +39,11 @@ impl GateWorkflows {
     /// Returns what a verdict names its checks by: the gate file's content, and that of the workflows if it has any.
     #[must_use]
     pub fn digest_of_gate(&self, file: &str) -> String {
-        if self.digest.is_empty() { file.to_owned() } else { format!("{file}+{}", self.digest) }
+        if self.digest.is_empty() {
+            file.to_owned()
+        } else {
+            format!("{file}+{}", self.digest)
+        }
     }
 }
 
@@ -68,7 +72,9 @@ pub fn examine_gate(
     let mut problems = look.refusals(|file| is_named(gate, file));
     for name in &gate.workflows {
         if !found.iter().any(|workflow| workflow.name() == name) {
-            problems.push(format!("{WORKFLOWS}/{name} is not there; take it out of `workflows`, or commit it"));
+            problems.push(format!(
+                "{WORKFLOWS}/{name} is not there; take it out of `workflows`, or commit it"
+            ));
         }
     }
     for file in look.files.iter().filter(|file| is_named(gate, &file.path)) {
@@ -87,9 +93,8 @@ pub fn examine_gate(
 
 fn engine_of(gate: &Gate, data: &Path) -> EngineName {
     let engines = Engines::load(data, &data.join("boxes"));
-    let profile = engines.and_then(|engines| {
-        Profile::find(gate.profile.as_deref(), &engines.file.profiles, &gate.profiles)
-    });
+    let profile = engines
+        .and_then(|engines| Profile::find(gate.profile.as_deref(), &engines.file.profiles, &gate.profiles));
     // A profile that is not there stops the build, with its own words.
     profile.map_or(EngineName::Native, |profile| profile.engine)
 }
@@ -165,7 +170,9 @@ impl WorkflowChecks<'_> {
         if !refused.is_empty() {
             return Err(refused.join("; "));
         }
-        let message = repository.subject_and_author(self.commit).map_err(|error| said(&error))?;
+        let message = repository
+            .subject_and_author(self.commit)
+            .map_err(|error| said(&error))?;
         let mut checks = Vec::new();
         for event in EVENTS {
             let files = self.files_for(&look, event);
@@ -189,14 +196,18 @@ impl WorkflowChecks<'_> {
             }
         }
         if checks.is_empty() {
-            return Err("no job of the gate's workflows ran: their conditions or filters leave all of them out".to_owned());
+            return Err(
+                "no job of the gate's workflows ran: their conditions or filters leave all of them out"
+                    .to_owned(),
+            );
         }
         Ok(checks)
     }
 
     fn run_event(&self, files: &[WorkflowFile], choice: &EventChoice) -> Result<Vec<CheckRun>, String> {
         let folder: PathBuf = self.folder.file(choice.name.as_str());
-        std::fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
         let tell = |event: RunEvent<'_>| match event {
             RunEvent::JobStarted { job } => (self.tell)(JobEvent::CheckStarted { name: job.to_owned() }),
             RunEvent::StepEnded {
@@ -235,7 +246,12 @@ impl WorkflowChecks<'_> {
             tell: &tell,
         };
         let (report, secrets) = run.run()?;
-        Ok(check_runs(&report, self.folder, &secrets, &self.commit.to_string()))
+        Ok(check_runs(
+            &report,
+            self.folder,
+            &secrets,
+            &self.commit.to_string(),
+        ))
     }
 
     /// Returns the named files that this event is the best for, and of the others what may be called.

@@ -24,8 +24,13 @@ impl Look {
     /// Returns a line for everything that keeps the files of these names from running.
     #[must_use]
     pub fn refusals(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
-        let refused = self.unsupported.iter().filter(|found| found.verdict == Verdict::Refused);
-        let lines = refused.filter(|found| is_meant(&found.file)).map(ToString::to_string);
+        let refused = self
+            .unsupported
+            .iter()
+            .filter(|found| found.verdict == Verdict::Refused);
+        let lines = refused
+            .filter(|found| is_meant(&found.file))
+            .map(ToString::to_string);
         let faults = self.faults.iter().filter(|fault| {
             let file = fault.split(" (").next().unwrap_or(fault);
             is_meant(file)
@@ -57,7 +62,9 @@ pub fn known(engine: EngineName, mirrored: BTreeSet<String>, images: bool) -> Kn
     Known {
         built_in_actions: known_actions().map(str::to_ascii_lowercase).collect(),
         mirrored,
-        labels: ["ubuntu-*", "self-hosted", "linux", "x64"].map(str::to_owned).to_vec(),
+        labels: ["ubuntu-*", "self-hosted", "linux", "x64"]
+            .map(str::to_owned)
+            .to_vec(),
         shells: ["python", "python3"].map(str::to_owned).into_iter().collect(),
         containers: images || engine != EngineName::Native,
         docker_actions: false,

@@ -10,8 +10,8 @@ use gantry_ci::artifact::ArtifactStore;
 use gantry_ci::cache::{CacheAccess, CacheStore};
 use gantry_ci::mirror::Mirror;
 use gantry_ci::run::{
-    ConcurrencyGroups, Containers, Images as BoxImages, JobReport, RepositoryInput, RunEvent, RunIdentity, RunReport,
-    RunRequest, Stores, WorkflowOutcome, run_workflows,
+    ConcurrencyGroups, Containers, Images as BoxImages, JobReport, RepositoryInput, RunEvent, RunIdentity,
+    RunReport, RunRequest, Stores, WorkflowOutcome, run_workflows,
 };
 use gantry_core::limits::{WORKFLOW_CANCEL_GRACE, WORKFLOW_SLOTS_MAX};
 use gantry_core::mask::Secrets;
@@ -55,8 +55,15 @@ impl WorkflowRun<'_> {
     ///
     /// Errors: a sentence about what the run could not be given; nothing ran then.
     pub fn run(&self) -> Result<(RunReport, Secrets), String> {
-        let plan = BoxPlan::of(self.profile, "workflow", Subject::Nothing, self.engines, self.images, self.folder)
-            .map_err(|error| error.to_string())?;
+        let plan = BoxPlan::of(
+            self.profile,
+            "workflow",
+            Subject::Nothing,
+            self.engines,
+            self.images,
+            self.folder,
+        )
+        .map_err(|error| error.to_string())?;
         let said = |error: &dyn std::error::Error| crate::line::chain(error);
         let data = &self.engines.data;
         let mirror = Mirror::open(&mirror_path(data)).map_err(|error| said(&error))?;
@@ -115,7 +122,9 @@ impl WorkflowRun<'_> {
             EventName::MergeGroup | EventName::PullRequest => {
                 CacheAccess::unmerged(&self.event.git_ref(), branch, branch)
             }
-            EventName::Push | EventName::WorkflowDispatch | EventName::Schedule => CacheAccess::landed(branch, branch),
+            EventName::Push | EventName::WorkflowDispatch | EventName::Schedule => {
+                CacheAccess::landed(branch, branch)
+            }
         }
     }
 
@@ -142,9 +151,16 @@ impl WorkflowRun<'_> {
 
 /// Versions of the runner's image that every `ubuntu-*` label means here.
 fn runs_on_labels(_: &WorkflowFile) -> Vec<String> {
-    ["ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04", "ubuntu-20.04", "ubuntu-26.04", "ubuntu-slim"]
-        .map(str::to_owned)
-        .to_vec()
+    [
+        "ubuntu-latest",
+        "ubuntu-24.04",
+        "ubuntu-22.04",
+        "ubuntu-20.04",
+        "ubuntu-26.04",
+        "ubuntu-slim",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// Where the mirror of a data directory is.
@@ -174,9 +190,12 @@ pub fn check_runs(report: &RunReport, folder: &JobFolder, secrets: &Secrets, com
         let file = workflow.path.rsplit('/').next().unwrap_or(&workflow.path);
         let fault = match &workflow.outcome {
             WorkflowOutcome::Ran { fault, .. } => fault.clone(),
-            WorkflowOutcome::Refused(what) => {
-                Some(what.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            }
+            WorkflowOutcome::Refused(what) => Some(
+                what.iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            ),
             WorkflowOutcome::Ignored(_) => None,
         };
         if let Some(detail) = fault {
@@ -196,7 +215,11 @@ pub fn check_runs(report: &RunReport, folder: &JobFolder, secrets: &Secrets, com
                 ending: if job.tolerated { Ending::Passed } else { job.ending },
                 detail: detail_of(job),
                 duration: job.duration,
-                evidence: if job.ending == Ending::Passed { Vec::new() } else { job.evidence.clone() },
+                evidence: if job.ending == Ending::Passed {
+                    Vec::new()
+                } else {
+                    job.evidence.clone()
+                },
             });
         }
     }
@@ -205,13 +228,20 @@ pub fn check_runs(report: &RunReport, folder: &JobFolder, secrets: &Secrets, com
 
 fn detail_of(job: &JobReport) -> String {
     let words = job.conclusion.as_str();
-    let failed = job.steps.iter().find(|step| step.conclusion == Conclusion::Failure);
+    let failed = job
+        .steps
+        .iter()
+        .find(|step| step.conclusion == Conclusion::Failure);
     let place = failed.map_or(String::new(), |step| format!(" in step {:?}", step.name));
     let why = match (job.detail.is_empty(), failed) {
         (true, Some(step)) => &step.detail,
         (true, None) | (false, _) => &job.detail,
     };
-    if why.is_empty() { format!("{words}{place}") } else { format!("{words}{place}: {why}") }
+    if why.is_empty() {
+        format!("{words}{place}")
+    } else {
+        format!("{words}{place}: {why}")
+    }
 }
 
 /// Puts a leg's log where logs of checks are, and writes its receipt.
@@ -236,7 +266,9 @@ fn keep(job: &JobReport, name: &str, folder: &JobFolder, secrets: &Secrets, comm
         }
         // A second name for the same bytes, where `build log` looks.
         if let Err(error) = std::fs::hard_link(log, folder.file(&format!("{name}.log"))) {
-            receipt.notes.push(format!("the log is only at {}: {error}", log.display()));
+            receipt
+                .notes
+                .push(format!("the log is only at {}: {error}", log.display()));
         }
     }
     write_receipt(folder, name, receipt, secrets);
@@ -247,7 +279,13 @@ fn plain(text: &str) -> String {
     let name: String = text
         .chars()
         .take(100)
-        .map(|c| if c == '/' || c == '\\' || c.is_control() { '-' } else { c })
+        .map(|c| {
+            if c == '/' || c == '\\' || c.is_control() {
+                '-'
+            } else {
+                c
+            }
+        })
         .collect();
     match name.strip_prefix('.') {
         Some(rest) => format!("-{rest}"),

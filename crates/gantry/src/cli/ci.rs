@@ -17,7 +17,8 @@ use gantry_engine::gate::{GATE_FILE, Gate};
 use gantry_engine::profile::{Overrides, Profile};
 use gantry_engine::sandbox::Engines;
 use gantry_engine::workflows::{
-    EventChoice, EventName, Look, WorkflowRun, check_runs, find_workflows, known, look_at, mirror_path, mirrored,
+    EventChoice, EventName, Look, WorkflowRun, check_runs, find_workflows, known, look_at, mirror_path,
+    mirrored,
 };
 use gantry_workflow::support::Verdict;
 use serde_json::{Value, json};
@@ -39,10 +40,8 @@ pub enum Ci {
     #[command(after_help = "Example:\n  gantry ci check\n  gantry ci check --commit main --json")]
     Check(Check),
     /// Keep a copy of a remote action, for boxes without a network
-    #[command(
-        after_help = "Example:\n  gantry ci mirror owner/action@v2 ~/src/action\n\n\
-        PATH is a clone, of which the files of the ref are taken, or a plain directory."
-    )]
+    #[command(after_help = "Example:\n  gantry ci mirror owner/action@v2 ~/src/action\n\n\
+        PATH is a clone, of which the files of the ref are taken, or a plain directory.")]
     Mirror {
         /// owner/name@ref
         action: String,
@@ -127,7 +126,10 @@ impl Subject {
             None => match snapshot_work_tree(&self.repo)? {
                 Some(taken) => (taken.storage, taken.root, taken.commit),
                 None => {
-                    let text = format!("{} is in no Git work tree; give one with --repo", self.repo.display());
+                    let text = format!(
+                        "{} is in no Git work tree; give one with --repo",
+                        self.repo.display()
+                    );
                     return Err(Coded::new(ExitCode::NotFound, text));
                 }
             },
@@ -136,7 +138,9 @@ impl Subject {
         let usage = |text: String| Coded::new(ExitCode::Usage, text);
         let engines = Engines::load(data.root(), &data.boxes()).map_err(usage)?;
         let own = match repository.file_at(commit, GATE_FILE, GATE_FILE_BYTES_MAX as u64)? {
-            FileAt::File { bytes, .. } => Gate::parse_profiles(&bytes).map_err(|error| usage(error.to_string()))?,
+            FileAt::File { bytes, .. } => {
+                Gate::parse_profiles(&bytes).map_err(|error| usage(error.to_string()))?
+            }
             FileAt::Missing | FileAt::NotAFile | FileAt::TooLarge { .. } => std::collections::BTreeMap::new(),
         };
         let profile = Profile::find(self.profile.as_deref(), &engines.file.profiles, &own)
@@ -146,18 +150,27 @@ impl Subject {
         if found.is_empty() {
             return Err(Coded::new(
                 ExitCode::NotFound,
-                format!("there are no workflows in .github/workflows of {}", root.display()),
+                format!(
+                    "there are no workflows in .github/workflows of {}",
+                    root.display()
+                ),
             ));
         }
         for name in &self.files {
             if !found.iter().any(|workflow| workflow.name() == plain(name)) {
-                return Err(Coded::new(ExitCode::NotFound, format!("there is no workflow {name:?}")));
+                return Err(Coded::new(
+                    ExitCode::NotFound,
+                    format!("there is no workflow {name:?}"),
+                ));
             }
         }
         let kept = mirrored(data.root()).map_err(usage)?;
         let look = look_at(&found, &known(profile.engine, kept, true));
         let name = root.canonicalize().unwrap_or(root);
-        let name = name.file_name().map_or_else(|| "repository".to_owned(), |name| name.to_string_lossy().into_owned());
+        let name = name.file_name().map_or_else(
+            || "repository".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
         Ok(Found {
             storage,
             commit,
@@ -193,27 +206,49 @@ impl Check {
             .filter(|note| note.verdict != Verdict::Refused && subject.is_meant(&note.file))
             .map(ToString::to_string)
             .collect();
-        let files = found.look.files.iter().filter(|file| subject.is_meant(&file.path)).count();
+        let files = found
+            .look
+            .files
+            .iter()
+            .filter(|file| subject.is_meant(&file.path))
+            .count();
         if common.json() {
-            show::json(&json!({"commit": found.commit.to_string(), "files": files, "refused": refusals,
-                "notes": notes}))?;
+            show::json(
+                &json!({"commit": found.commit.to_string(), "files": files, "refused": refusals,
+                "notes": notes}),
+            )?;
         } else {
             for line in refusals.iter().chain(&notes) {
                 show::line(line)?;
             }
-            show::line(&format!("{files} workflows read, {} things refused, {} notes", refusals.len(), notes.len()))?;
+            show::line(&format!(
+                "{files} workflows read, {} things refused, {} notes",
+                refusals.len(),
+                notes.len()
+            ))?;
         }
-        Ok(if refusals.is_empty() { ExitCode::Done } else { ExitCode::No })
+        Ok(if refusals.is_empty() {
+            ExitCode::Done
+        } else {
+            ExitCode::No
+        })
     }
 }
 
 impl Run {
     fn run(self, common: &Common) -> Result<ExitCode, Coded> {
         let usage = |text: String| Coded::new(ExitCode::Usage, text);
-        let event = EventName::ALL.iter().find(|row| row.0 == self.event).map(|row| row.1);
+        let event = EventName::ALL
+            .iter()
+            .find(|row| row.0 == self.event)
+            .map(|row| row.1);
         let event = event.ok_or_else(|| {
             let words: Vec<&str> = EventName::ALL.iter().map(|row| row.0).collect();
-            usage(format!("--event {:?} is none of {}", self.event, words.join(", ")))
+            usage(format!(
+                "--event {:?} is none of {}",
+                self.event,
+                words.join(", ")
+            ))
         })?;
         let found = self.subject.find(common)?;
         let refusals = found.look.refusals(|file| self.subject.is_meant(file));
@@ -281,7 +316,9 @@ fn run_folder(common: &Common) -> Result<(u64, JobFolder), Coded> {
     let mut number = 0;
     for entry in std::fs::read_dir(&root)? {
         let name = entry?.file_name();
-        let taken = name.to_str().and_then(|name| name.strip_prefix("ci-")?.parse::<u64>().ok());
+        let taken = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("ci-")?.parse::<u64>().ok());
         number = number.max(taken.unwrap_or(0));
     }
     loop {
@@ -322,8 +359,17 @@ impl Screen {
                 conclusion,
                 duration,
                 ..
-            } => format!("{job}: {} {name} ({} ms)", conclusion.as_str(), duration.as_millis()),
-            RunEvent::JobEnded(report) => format!("{}: {} {}", report.name, report.conclusion.as_str(), report.detail),
+            } => format!(
+                "{job}: {} {name} ({} ms)",
+                conclusion.as_str(),
+                duration.as_millis()
+            ),
+            RunEvent::JobEnded(report) => format!(
+                "{}: {} {}",
+                report.name,
+                report.conclusion.as_str(),
+                report.detail
+            ),
             RunEvent::StepStarted { .. } | RunEvent::WorkflowEnded { .. } => return,
         };
         let held = self.lock.lock();
@@ -348,7 +394,9 @@ fn finish(common: &Common, report: &RunReport, folder: &JobFolder, legs: usize) 
     } else {
         for workflow in &report.workflows {
             match &workflow.outcome {
-                WorkflowOutcome::Ran { fault: Some(fault), .. } => {
+                WorkflowOutcome::Ran {
+                    fault: Some(fault), ..
+                } => {
                     show::line(&format!("{}: {fault}", workflow.path))?;
                 }
                 WorkflowOutcome::Refused(what) => show::line(&refused_text(what))?,
@@ -396,7 +444,10 @@ fn workflow_json(workflow: &gantry_ci::run::WorkflowReport) -> Value {
 }
 
 fn refused_text(what: &[gantry_workflow::support::Unsupported]) -> String {
-    what.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    what.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn mirror(common: &Common, action: &str, path: &Path) -> Result<ExitCode, Coded> {
@@ -428,7 +479,10 @@ fn list(common: &Common) -> Result<ExitCode, Coded> {
         show::line("no actions are kept; gantry ci mirror owner/name@ref PATH keeps one")?;
     }
     for entry in kept {
-        show::line(&format!("{}@{} {}", entry.repository, entry.version, entry.digest))?;
+        show::line(&format!(
+            "{}@{} {}",
+            entry.repository, entry.version, entry.digest
+        ))?;
     }
     Ok(ExitCode::Done)
 }
