@@ -22,6 +22,7 @@ use gantry_core::queue::build::{Build, Ending, Trouble};
 use crate::boxes::{BoxOrder, BoxReport, Boxes};
 use crate::checks::{trouble, trouble_of};
 use crate::job::{CANCEL, JOB_WORD, JobEvent, JobOrder, JobReport, REPORT};
+use crate::sandbox::Engines;
 
 /// What a runner tells the loop.
 #[derive(Debug)]
@@ -298,7 +299,10 @@ fn start(program: &Path, folder: &JobFolder, order: &JobOrder) -> io::Result<Chi
     let folder = JobFolder::create(folder.path().to_owned())?;
     let text = serde_json::to_vec(order)?;
     folder.write_whole(ORDER, &text)?;
-    start_job(program, &[OsStr::new(JOB_WORD)], &folder, &text)
+    // A file that cannot be read is named by the process itself.
+    let variables = Engines::load(&order.data, &order.boxes)
+        .map_or_else(|_| Vec::new(), |engines| engines.file.variables());
+    start_job(program, &[OsStr::new(JOB_WORD)], &folder, &text, &variables)
 }
 
 /// Removes the folder of the build that is now one too old; its evidence lines stay in the database.

@@ -13,11 +13,19 @@ use crate::process;
 
 /// Starts `program words… FOLDER` with the order on its standard input; what it says of itself goes to `process.out`.
 ///
+/// Of the starter's variables only a few of the system's and those of `variables` are handed on.
+///
 /// The caller waits for the child while it lives; a job whose starter died is waited for by the system. The job
 /// leaves the starter's session itself.
 ///
 /// Errors: what the system said.
-pub fn start_job(program: &Path, words: &[&OsStr], folder: &JobFolder, order: &[u8]) -> io::Result<Child> {
+pub fn start_job(
+    program: &Path,
+    words: &[&OsStr],
+    folder: &JobFolder,
+    order: &[u8],
+    variables: &[String],
+) -> io::Result<Child> {
     let log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -33,6 +41,11 @@ pub fn start_job(program: &Path, words: &[&OsStr], folder: &JobFolder, order: &[
         "RUST_LOG",
         "RUST_BACKTRACE",
     ] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    for name in variables {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }

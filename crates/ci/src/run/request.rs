@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gantry_adapters::engine::{Image, Limits, Mount, Network, SandboxControl, SandboxEngine};
+use gantry_adapters::engine::{BoxUser, Image, Limits, Mount, Network, SandboxControl, SandboxEngine};
 use gantry_core::id::CommitId;
 use gantry_workflow::model::WorkflowFile;
 
@@ -35,6 +35,10 @@ pub struct RunRequest<'a> {
     pub images: &'a Images,
     /// What else each box is handed in.
     pub mounts: &'a [Mount],
+    /// Variables every box has; those of the workflow count before them.
+    pub env: &'a [(String, String)],
+    /// Whom steps run as.
+    pub user: BoxUser,
     /// How many boxes with steps may live at once; at least 1.
     pub slots: usize,
     /// What a box may use.

@@ -105,10 +105,10 @@ impl LegOrder<'_> {
             mounts: own_mounts(request)
                 .chain(request.mounts.iter().cloned())
                 .collect(),
-            env: self.container_env.clone(),
+            env: request.env.iter().chain(&self.container_env).cloned().collect(),
             network: request.network.clone(),
             limits: request.limits.clone(),
-            user: BoxUser::Plain,
+            user: request.user,
             services: self.services.clone(),
         }
     }

@@ -112,7 +112,12 @@ fn run_file(
     contexts.set("vars", object_of(request.vars));
     contexts.set("inputs", Value::Object(Default::default()));
     let (own_cancel, _attached) = cancel.child();
-    let ended = dispatch_inputs(file, request.inputs, &contexts).and_then(|inputs| {
+    let inputs = if request.event.name == "workflow_dispatch" {
+        dispatch_inputs(file, request.inputs, &contexts)
+    } else {
+        Ok(Value::Object(Default::default()))
+    };
+    let ended = inputs.and_then(|inputs| {
         let run = WorkflowRun {
             request,
             file,

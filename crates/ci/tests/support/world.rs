@@ -142,6 +142,8 @@ impl World {
             engine: &self.engine,
             images: &images,
             mounts: &[],
+            env: &[],
+            user: gantry_adapters::engine::BoxUser::Plain,
             slots: self.slots,
             limits: &Limits::default(),
             network: &Network::None,

@@ -73,11 +73,18 @@ pub fn return_auth(copy: &AuthCopy, returned: &[u8]) -> io::Result<AuthOutcome> 
     Ok(AuthOutcome::Refreshed)
 }
 
+/// A refresh changes values: what was a JSON object is one afterwards, with every field it had.
 fn is_same_kind(before: &[u8], after: &[u8]) -> bool {
-    let is_json = |bytes: &[u8]| {
-        serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value.is_object())
+    let object = |bytes: &[u8]| match serde_json::from_slice(bytes) {
+        Ok(serde_json::Value::Object(fields)) => Some(fields),
+        Ok(_) | Err(_) => None,
     };
-    !after.is_empty() && after.len() as u64 <= AUTH_BYTES_MAX && (!is_json(before) || is_json(after))
+    let keeps_fields = match (object(before), object(after)) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(before), Some(after)) => before.keys().all(|key| after.contains_key(key)),
+    };
+    !after.is_empty() && after.len() as u64 <= AUTH_BYTES_MAX && keeps_fields
 }
 
 fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
@@ -155,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_box_cannot_destroy_a_credential() {
-        for rubbish in ["", "rubbish", "{\"token\":", "[1]"] {
+        for rubbish in ["", "rubbish", "{\"token\":", "[1]", "{}", "{\"other\":1}"] {
             check(OLD, rubbish, AuthOutcome::Rejected, OLD);
         }
     }

@@ -99,6 +99,22 @@ impl FactoryFile {
     }
 }
 
+impl FactoryFile {
+    /// Names every variable of the daemon that a profile or a secret asks for.
+    #[must_use]
+    pub fn variables(&self) -> Vec<String> {
+        let passed = self
+            .profiles
+            .values()
+            .flat_map(|profile| profile.pass_env.iter().cloned());
+        let secrets = self.secrets.values().filter_map(|source| match source {
+            SecretSource::Env(name) => Some(name.clone()),
+            SecretSource::File(_) => None,
+        });
+        passed.chain(secrets).collect()
+    }
+}
+
 impl SecretSource {
     /// Reads the secret's value.
     ///

@@ -39,7 +39,11 @@ impl GateWorkflows {
     /// Returns what a verdict names its checks by: the gate file's content, and that of the workflows if it has any.
     #[must_use]
     pub fn digest_of_gate(&self, file: &str) -> String {
-        if self.digest.is_empty() { file.to_owned() } else { format!("{file}+{}", self.digest) }
+        if self.digest.is_empty() {
+            file.to_owned()
+        } else {
+            format!("{file}+{}", self.digest)
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use gantry_ci::run::{
 };
 use gantry_core::limits::{WORKFLOW_CANCEL_GRACE, WORKFLOW_SLOTS_MAX};
 use gantry_core::mask::Secrets;
-use gantry_core::queue::build::{CheckRun, Ending};
+use gantry_core::queue::build::{CheckRun, Ending, Trouble};
 use gantry_workflow::graph::Conclusion;
 use gantry_workflow::model::WorkflowFile;
 
@@ -103,6 +103,8 @@ impl WorkflowRun<'_> {
             engine: &*plan.engine,
             images: &self.box_images(&plan.spec.image),
             mounts: &plan.spec.mounts,
+            env: &plan.handed.env,
+            user: plan.spec.user,
             slots: self.slots.clamp(1, WORKFLOW_SLOTS_MAX),
             limits: &plan.spec.limits,
             network: &plan.spec.network,
@@ -213,13 +215,22 @@ pub fn check_runs(report: &RunReport, folder: &JobFolder, secrets: &Secrets, com
         if let Some(detail) = fault {
             checks.push(CheckRun {
                 name: plain(file),
-                ending: workflow.ending(),
+                // What cannot be run says nothing about the tree.
+                ending: match workflow.outcome {
+                    WorkflowOutcome::Refused(_) => Ending::Trouble(Trouble::CouldNotStart),
+                    _ => workflow.ending(),
+                },
                 detail,
                 duration: std::time::Duration::ZERO,
                 evidence: Vec::new(),
             });
         }
-        for job in &workflow.jobs {
+        // A job that was left out checked nothing.
+        let jobs = workflow
+            .jobs
+            .iter()
+            .filter(|job| job.conclusion != Conclusion::Skipped);
+        for job in jobs {
             let name = plain(&format!("{file} {}", job.name));
             keep(job, &name, folder, secrets, commit);
             checks.push(CheckRun {
@@ -240,13 +251,20 @@ pub fn check_runs(report: &RunReport, folder: &JobFolder, secrets: &Secrets, com
 
 fn detail_of(job: &JobReport) -> String {
     let words = job.conclusion.as_str();
-    let failed = job.steps.iter().find(|step| step.conclusion == Conclusion::Failure);
+    let failed = job
+        .steps
+        .iter()
+        .find(|step| step.conclusion == Conclusion::Failure);
     let place = failed.map_or(String::new(), |step| format!(" in step {:?}", step.name));
     let why = match (job.detail.is_empty(), failed) {
         (true, Some(step)) => &step.detail,
         (true, None) | (false, _) => &job.detail,
     };
-    if why.is_empty() { format!("{words}{place}") } else { format!("{words}{place}: {why}") }
+    if why.is_empty() {
+        format!("{words}{place}")
+    } else {
+        format!("{words}{place}: {why}")
+    }
 }
 
 /// Puts a leg's log where logs of checks are, and writes its receipt.

@@ -67,7 +67,7 @@ features! {
     RunName "run-name" NoEffect "runs are listed by workflow and commit" "";
     Triggers "on: push, pull_request, merge_group, schedule, workflow_dispatch, workflow_call" Honoured "" "";
     OtherTriggers "on: other events" NoEffect
-        "only a code host sends them" "start the workflow by hand with the event's name if it is needed here";
+        "only a code host sends them" "listen to one of the events above as well if it is needed here";
     EventFilters "branches, tags, paths, types" Honoured "" "";
     ScheduleTimezone "schedule timezone" Honoured "" "";
     DispatchInputs "workflow_dispatch inputs" Honoured "" "";

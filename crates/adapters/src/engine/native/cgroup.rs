@@ -107,6 +107,25 @@ impl Groups {
                 groups.second = Some(at);
             }
         }
+        // A group that somebody else made may be one that this user cannot make another below.
+        for (wanted, controller, what) in [
+            (limits.memory_bytes.is_some(), "memory", "memory"),
+            (limits.cpu_millis.is_some(), "cpu", "processor time"),
+        ] {
+            let first = self.first.iter().any(|(name, _)| name == controller);
+            let held = if first {
+                groups.first.iter().any(|(name, _)| name == controller)
+            } else {
+                groups.second.is_some()
+            };
+            if wanted && !held {
+                groups.remove();
+                return Err(format!(
+                    "a limit on {what} cannot be held here: this user may not make a cgroup below the one that is there; \
+                     ask for none, run gantry as root, or under a cgroup v2 that is delegated to it"
+                ));
+            }
+        }
         match groups.limit(self, limits) {
             Ok(words) => Ok((groups, words)),
             Err(why) => {

@@ -75,6 +75,11 @@ pub(super) fn make(stage: &Stage, setup: &Setup) -> Result<Made, String> {
     let root = room.make_base()?;
     let workspace = room.make_workspace()?;
     let home = room.upper("home")?;
+    room.uppers.push(UpperAt {
+        directory: home.clone(),
+        at: HOME.into(),
+        given: Vec::new(),
+    });
     let mut sources = Vec::new();
     for (number, step) in setup.steps.iter().enumerate() {
         sources.push(room.open_source(number, step, &root)?);

@@ -17,7 +17,7 @@ use gantry_core::limits::{
 use gantry_engine::config_text::parse_duration;
 use gantry_engine::gate::GATE_FILE;
 use gantry_engine::profile::Overrides;
-use gantry_engine::sandbox::{BOX_WORD, BoxEvent, BoxOrder, BoxRequest};
+use gantry_engine::sandbox::{BOX_WORD, BoxEvent, BoxOrder, BoxRequest, Engines};
 use serde_json::json;
 
 use super::live;
@@ -93,7 +93,10 @@ impl Run {
         let (name, folder) = new_folder(&data)?;
         order.name.clone_from(&name);
         let text = serde_json::to_vec(&order)?;
-        let mut child = start_job(SELF.as_ref(), &[OsStr::new(BOX_WORD)], &folder, &text)
+        // A file that cannot be read is named by the box's own process.
+        let variables = Engines::load(data.root(), &data.boxes())
+            .map_or_else(|_| Vec::new(), |engines| engines.file.variables());
+        let mut child = start_job(SELF.as_ref(), &[OsStr::new(BOX_WORD)], &folder, &text, &variables)
             .with_context(|| format!("cannot start the box's process in {}", folder.path().display()))?;
         let client = JobClient::of(folder.clone());
         // Once it listens, others can find it; one that could not begin is told of as if it were waited for.
@@ -147,6 +150,11 @@ impl Run {
                     ))
                 })?,
         };
+        if let Some(cpus) = self.cpus.filter(|cpus| !cpus.is_finite()) {
+            return Err(usage(format!(
+                "--cpus {cpus}: write a number of cores, such as 1.5"
+            )));
+        }
         let subject = if self.empty { None } else { self.subject()? };
         let gate = match &subject {
             None => None,
