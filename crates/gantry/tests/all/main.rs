@@ -5,7 +5,10 @@
     reason = "tests start git and the program itself, as people do"
 )]
 
+mod box_life;
+mod box_secrets;
 mod boxes;
+mod ci_by_hand;
 mod crash;
 mod documents;
 mod explaining;
