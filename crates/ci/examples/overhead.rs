@@ -117,6 +117,8 @@ fn measure(engine: &Idle, text: &str, secrets: &[(String, String)], folder: &Pat
         engine,
         images: &images,
         mounts: &[],
+        env: &[],
+        user: gantry_adapters::engine::BoxUser::Plain,
         slots: 2,
         limits: &Limits::default(),
         network: &Network::None,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use gantry_adapters::clock::Stopwatch;
 use gantry_adapters::engine::{
-    BoxUser, Image, Mount, MountKind, OpenError, Sandbox, SandboxControl, SandboxReceipt, SandboxSpec,
-    ServiceSpec, Workspace,
+    Image, Mount, MountKind, OpenError, Sandbox, SandboxControl, SandboxReceipt, SandboxSpec, ServiceSpec,
+    Workspace,
 };
 use gantry_core::mask::{Secrets, mask_bytes, mask_text};
 use gantry_core::queue::build::{Ending, Trouble};

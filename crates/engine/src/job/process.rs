@@ -122,11 +122,14 @@ fn publish(server: &JobServer, event: &JobEvent) {
     }
 }
 
+/// Where events go.
+type TellJob = Arc<dyn Fn(JobEvent) + Send + Sync>;
+
 fn run_order(
     order: &JobOrder,
     server: &JobServer,
     control: &SandboxControl,
-    (tell, images): (Arc<dyn Fn(JobEvent) + Send + Sync>, Arc<dyn Images>),
+    (tell, images): (TellJob, Arc<dyn Images>),
 ) -> BoxReport {
     let build = BuildId::new(order.build);
     let ready = || -> Result<CheckJob, String> {

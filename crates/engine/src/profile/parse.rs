@@ -208,7 +208,8 @@ fn read_profile(name: &str, section: ProfileSection, may_name_paths: bool) -> Re
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err("a name has 1 to 64 letters, digits, dashes, dots or underscores".to_owned());
     }
-    if !may_name_paths && !(section.pass_env.is_empty() && section.secrets.is_empty()) {
+    let asks_host = !section.pass_env.is_empty() || !section.secrets.is_empty();
+    if asks_host && !may_name_paths {
         return Err(
             "pass_env and secrets are the host's: write this profile into the factory's gantry.toml"
                 .to_owned(),

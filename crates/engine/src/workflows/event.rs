@@ -119,7 +119,7 @@ impl EventChoice {
         };
         match triggers(&file.on, &event) {
             TriggerDecision::Ignored(refusal) => Err(refusal.to_string()),
-            TriggerDecision::Starts { .. } => Ok(()),
+            TriggerDecision::Starts => Ok(()),
         }
     }
 

@@ -15,7 +15,7 @@ use gantry_core::limits::GATE_FILE_BYTES_MAX;
 use gantry_core::queue::build::Ending;
 use gantry_engine::gate::{GATE_FILE, Gate};
 use gantry_engine::profile::{Overrides, Profile};
-use gantry_engine::sandbox::Engines;
+use gantry_engine::sandbox::{Engines, Images as _};
 use gantry_engine::workflows::{
     EventChoice, EventName, Look, WorkflowRun, check_runs, find_workflows, known, look_at, mirror_path,
     mirrored,
@@ -165,7 +165,8 @@ impl Subject {
             }
         }
         let kept = mirrored(data.root()).map_err(usage)?;
-        let look = look_at(&found, &known(profile.engine, kept, true));
+        let images = !StoredImages::of(data.root()).all().is_empty();
+        let look = look_at(&found, &known(profile.engine, kept, images));
         let name = root.canonicalize().unwrap_or(root);
         let name = name.file_name().map_or_else(
             || "repository".to_owned(),
@@ -270,6 +271,8 @@ impl Run {
         let (number, folder) = run_folder(common)?;
         let images = StoredImages::of(&found.engines.data);
         let control = SandboxControl::default();
+        end_on_signals(control.clone())?;
+        clear_leftovers(&found.engines, &found.profile);
         let screen = Screen {
             quiet: common.json(),
             lock: Mutex::new(()),
@@ -330,6 +333,40 @@ fn run_folder(common: &Common) -> Result<(u64, JobFolder), Coded> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Ends the run, and with it its boxes, when somebody interrupts it.
+fn end_on_signals(control: SandboxControl) -> Result<(), Coded> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    // Caught from here on, before any box is made.
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            });
+            eprintln!("gantry: interrupted; the boxes are ended");
+            control.cancel();
+        })?;
+    Ok(())
+}
+
+/// Clears away what boxes of dead owners left; what stays is said, and does not stop anybody.
+pub(super) fn clear_leftovers(engines: &Engines, profile: &Profile) {
+    let cleared = engines.make(profile.engine).map(|engine| engine.reap());
+    if let Ok(Err(error)) = cleared {
+        eprintln!("gantry: {}", gantry_engine::line::chain(&error));
     }
 }
 
@@ -432,11 +469,11 @@ fn workflow_json(workflow: &gantry_ci::run::WorkflowReport) -> Value {
                 .iter()
                 .map(|step| {
                     json!({"name": step.name, "conclusion": step.conclusion.as_str(), "outcome": step.outcome.as_str(),
-                        "detail": step.detail, "duration_ms": step.duration.as_millis() as u64})
+                        "detail": step.detail, "duration_ms": millis(step.duration)})
                 })
                 .collect();
             json!({"id": job.id, "name": job.name, "conclusion": job.conclusion.as_str(), "detail": job.detail,
-                "duration_ms": job.duration.as_millis() as u64, "log": job.log, "summary": job.summary,
+                "duration_ms": millis(job.duration), "log": job.log, "summary": job.summary,
                 "evidence": job.evidence, "steps": steps})
         })
         .collect();
@@ -485,4 +522,8 @@ fn list(common: &Common) -> Result<ExitCode, Coded> {
         ))?;
     }
     Ok(ExitCode::Done)
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -92,7 +92,7 @@ pub(super) fn show(common: &Common, name: &str) -> Result<ExitCode, Coded> {
         )?;
         return Ok(ExitCode::Done);
     }
-    show::line(&format!("{name} is {state} {ending}").trim_end().to_owned())?;
+    show::line(format!("{name} is {state} {ending}").trim_end())?;
     show::line(&format!("  folder {}", folder.path().display()))?;
     match receipt {
         Some(receipt) => print_receipt(&receipt),

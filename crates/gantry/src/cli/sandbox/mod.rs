@@ -20,7 +20,7 @@ pub enum Sandbox {
         Nothing it does changes the checkout. The exit code is the command's; 124: out of time, 125: no box could \
         be made, 137: out of memory."
     )]
-    Run(run::Run),
+    Run(Box<run::Run>),
     /// List boxes: those that live and those whose receipt is kept
     #[command(after_help = "Example:\n  gantry box list --json")]
     List,

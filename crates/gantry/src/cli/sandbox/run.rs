@@ -16,11 +16,12 @@ use gantry_core::limits::{
 };
 use gantry_engine::config_text::parse_duration;
 use gantry_engine::gate::GATE_FILE;
-use gantry_engine::profile::Overrides;
+use gantry_engine::profile::{Overrides, Profile};
 use gantry_engine::sandbox::{BOX_WORD, BoxEvent, BoxOrder, BoxRequest, Engines};
 use serde_json::json;
 
 use super::live;
+use crate::cli::ci::clear_leftovers;
 use crate::cli::{Common, show};
 use crate::data_dir::DataDir;
 use crate::exit_code::{Coded, ExitCode};
@@ -93,6 +94,9 @@ impl Run {
         let (name, folder) = new_folder(&data)?;
         order.name.clone_from(&name);
         let text = serde_json::to_vec(&order)?;
+        if let Ok(engines) = Engines::load(data.root(), &data.boxes()) {
+            clear_leftovers(&engines, &Profile::plain());
+        }
         // A file that cannot be read is named by the box's own process.
         let variables = Engines::load(data.root(), &data.boxes())
             .map_or_else(|_| Vec::new(), |engines| engines.file.variables());
