@@ -91,11 +91,15 @@ const CARGO: &str = "case \"$*\" in --version) echo 'cargo 1.95.0 (stub)' ;; nex
 
 #[test]
 fn nothing_is_installed_where_nothing_is_missing() {
+    let engines = ["dockerd", "podman", "runc", "busybox", "bwrap"];
     let system = System::new()
         .with("git", ":")
         .with("cc", ":")
         .with("cargo", CARGO)
         .with_apt();
+    let system = engines
+        .iter()
+        .fold(system, |system, program| system.with(program, ":"));
     let (done, said, log) = system.run(&["test", "--quiet"]);
     assert!(done, "{said}");
     assert_eq!(said, "");
@@ -116,6 +120,7 @@ fn what_is_missing_is_said_and_installed_and_the_toolchain_too() {
     for line in [
         "x: will run: apt-get update && apt-get install -y git gcc libc6-dev",
         "x: will run: apt-get update && apt-get install -y rustup",
+        "x: will run: apt-get update && apt-get install -y docker.io podman runc busybox-static bubblewrap",
         "x: will run: rustup toolchain install 1.95.0 --profile minimal --component rustfmt --component clippy",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");

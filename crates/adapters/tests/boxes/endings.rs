@@ -54,7 +54,7 @@ fn a_signal_is_told_and_a_kill_from_outside_blames_nobody() {
     world.check("kill -SEGV $$", &SandboxEnding::Signalled { signal: 11 });
     let report = world.run(&world.spec("kill -KILL $$"), &SandboxControl::default());
     assert!(
-        matches!(report.ending, SandboxEnding::Trouble(Trouble::Interrupted, _)),
+        matches!(report.ending, SandboxEnding::Trouble(Trouble::Killed, _)),
         "{:?}",
         report.ending
     );
