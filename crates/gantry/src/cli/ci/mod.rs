@@ -1,7 +1,8 @@
 //! `ci …`: the repository's own workflows, here and now. Needs no daemon.
 
+mod screen;
+
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -9,10 +10,8 @@ use gantry_adapters::engine::SandboxControl;
 use gantry_adapters::git::{FileAt, GitRepository, snapshot_work_tree};
 use gantry_adapters::job::JobFolder;
 use gantry_ci::mirror::{ActionRef, Mirror};
-use gantry_ci::run::{RunEvent, RunReport, WorkflowOutcome};
 use gantry_core::id::CommitId;
 use gantry_core::limits::GATE_FILE_BYTES_MAX;
-use gantry_core::queue::build::Ending;
 use gantry_engine::gate::{GATE_FILE, Gate};
 use gantry_engine::profile::{Overrides, Profile};
 use gantry_engine::sandbox::{Engines, Images as _};
@@ -21,8 +20,9 @@ use gantry_engine::workflows::{
     mirrored,
 };
 use gantry_workflow::support::Verdict;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::screen::{Screen, finish};
 use super::{Common, show};
 use crate::exit_code::{Coded, ExitCode};
 use crate::images::StoredImages;
@@ -273,10 +273,7 @@ impl Run {
         let control = SandboxControl::default();
         end_on_signals(control.clone())?;
         clear_leftovers(&found.engines, &found.profile);
-        let screen = Screen {
-            quiet: common.json(),
-            lock: Mutex::new(()),
-        };
+        let screen = Screen::new(common.json());
         let mut files = found.look.files.clone();
         for file in &mut files {
             if !self.subject.is_meant(&file.path) {
@@ -370,123 +367,6 @@ pub(super) fn clear_leftovers(engines: &Engines, profile: &Profile) {
     }
 }
 
-/// Shows what happens, a line each.
-struct Screen {
-    quiet: bool,
-    lock: Mutex<()>,
-}
-
-impl Screen {
-    fn show(&self, event: &RunEvent<'_>) {
-        if self.quiet {
-            return;
-        }
-        let text = match event {
-            RunEvent::WorkflowIgnored { workflow, reason } => format!("{workflow}: not started: {reason}"),
-            RunEvent::WorkflowStarted { workflow } => format!("{workflow}: started"),
-            RunEvent::JobStarted { job } => format!("{job}: started"),
-            RunEvent::Lines { job, bytes, .. } => String::from_utf8_lossy(bytes)
-                .lines()
-                .map(|line| format!("{job} | {line}"))
-                .collect::<Vec<_>>()
-                .join("\n"),
-            RunEvent::StepEnded {
-                job,
-                name,
-                conclusion,
-                duration,
-                ..
-            } => format!(
-                "{job}: {} {name} ({} ms)",
-                conclusion.as_str(),
-                duration.as_millis()
-            ),
-            RunEvent::JobEnded(report) => format!(
-                "{}: {} {}",
-                report.name,
-                report.conclusion.as_str(),
-                report.detail
-            ),
-            RunEvent::StepStarted { .. } | RunEvent::WorkflowEnded { .. } => return,
-        };
-        let held = self.lock.lock();
-        for line in text.lines() {
-            // A reader that went away (`| head`) does not stop the run.
-            drop(show::line(line.trim_end()));
-        }
-        drop(held);
-    }
-}
-
-fn finish(common: &Common, report: &RunReport, folder: &JobFolder, legs: usize) -> Result<ExitCode, Coded> {
-    let ending = report.ending();
-    let ran = report
-        .workflows
-        .iter()
-        .filter(|workflow| matches!(workflow.outcome, WorkflowOutcome::Ran { .. }))
-        .count();
-    if common.json() {
-        let workflows: Vec<Value> = report.workflows.iter().map(workflow_json).collect();
-        show::json(&json!({"ending": ending.as_str(), "folder": folder.path(), "workflows": workflows}))?;
-    } else {
-        for workflow in &report.workflows {
-            match &workflow.outcome {
-                WorkflowOutcome::Ran {
-                    fault: Some(fault), ..
-                } => {
-                    show::line(&format!("{}: {fault}", workflow.path))?;
-                }
-                WorkflowOutcome::Refused(what) => show::line(&refused_text(what))?,
-                WorkflowOutcome::Ran { fault: None, .. } | WorkflowOutcome::Ignored(_) => {}
-            }
-        }
-        show::line(&format!(
-            "{}: {ran} workflows, {legs} jobs; logs, summaries and receipts are in {}",
-            ending.as_str(),
-            folder.path().display()
-        ))?;
-    }
-    Ok(match ending {
-        Ending::Passed if ran > 0 => ExitCode::Done,
-        Ending::Passed | Ending::Failed => ExitCode::No,
-        Ending::TimedOut => ExitCode::TimedOut,
-        Ending::Trouble(_) | Ending::Cancelled => ExitCode::Trouble,
-    })
-}
-
-fn workflow_json(workflow: &gantry_ci::run::WorkflowReport) -> Value {
-    let (conclusion, why) = match &workflow.outcome {
-        WorkflowOutcome::Ignored(why) => ("ignored", Some(why.clone())),
-        WorkflowOutcome::Refused(what) => ("refused", Some(refused_text(what))),
-        WorkflowOutcome::Ran { conclusion, fault } => (conclusion.as_str(), fault.clone()),
-    };
-    let jobs: Vec<Value> = workflow
-        .jobs
-        .iter()
-        .map(|job| {
-            let steps: Vec<Value> = job
-                .steps
-                .iter()
-                .map(|step| {
-                    json!({"name": step.name, "conclusion": step.conclusion.as_str(), "outcome": step.outcome.as_str(),
-                        "detail": step.detail, "duration_ms": millis(step.duration)})
-                })
-                .collect();
-            json!({"id": job.id, "name": job.name, "conclusion": job.conclusion.as_str(), "detail": job.detail,
-                "duration_ms": millis(job.duration), "log": job.log, "summary": job.summary,
-                "evidence": job.evidence, "steps": steps})
-        })
-        .collect();
-    json!({"path": workflow.path, "name": workflow.name, "conclusion": conclusion, "why": why, "jobs": jobs})
-}
-
-fn refused_text(what: &[gantry_workflow::support::Unsupported]) -> String {
-    what.iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
 fn mirror(common: &Common, action: &str, path: &Path) -> Result<ExitCode, Coded> {
     let data = common.data()?;
     data.create()?;
@@ -522,8 +402,4 @@ fn list(common: &Common) -> Result<ExitCode, Coded> {
         ))?;
     }
     Ok(ExitCode::Done)
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
