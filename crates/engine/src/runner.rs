@@ -290,8 +290,30 @@ impl Boxes for BoxRunner {
     }
 }
 
+/// Ends a build of the same number that still runs: numbers come twice when a database is lost. Waits until it has let go
+/// of the folder, so that nothing writes into it while it is cleared.
+fn end_namesake(folder: &JobFolder) -> io::Result<()> {
+    let watch = Stopwatch::start();
+    let mut asked = false;
+    while folder.is_alive()? {
+        if !asked {
+            // One that does not listen is waited for all the same.
+            asked = JobClient::of(folder.clone()).ask(CANCEL).is_ok();
+        }
+        if watch.left_of(JOB_END_WAIT).is_zero() {
+            return Err(io::Error::other(format!(
+                "process {:?} of an earlier build of this number does not end",
+                folder.process()
+            )));
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    Ok(())
+}
+
 /// Starts a build's process in a folder that holds nothing of an earlier one.
 fn start(program: &Path, folder: &JobFolder, order: &JobOrder) -> io::Result<Child> {
+    end_namesake(folder)?;
     match std::fs::remove_dir_all(folder.path()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
