@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use gantry_adapters::git::{GitProgram, GitRepository};
+use gantry_adapters::git::{GitProgram, GitRepository, clear_own_locks};
 use gantry_core::event::{Fact, FactKind};
 use gantry_core::id::BranchName;
 use gantry_core::limits::SLOTS_MAX;
@@ -170,6 +170,16 @@ impl Wiring {
         let path = PathBuf::from(&repository.path);
         if repository.served {
             self.prepare_served(&repository)?;
+        }
+        // A daemon that was killed in the middle of a write left its lock; whoever opens a line holds the data directory.
+        let cleared =
+            clear_own_locks(&path).with_context(|| format!("cannot look for locks in {}", path.display()))?;
+        if cleared > 0 {
+            tracing::info!(
+                repository = repository.name,
+                cleared,
+                "cleared locks that a killed daemon left on its own refs"
+            );
         }
         let forge = GitForge::open(&path, repository.target.clone())?.offering(self.data.root());
         let (id, sender) = (repository.id, sender.clone());
