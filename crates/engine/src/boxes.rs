@@ -19,6 +19,8 @@ pub struct BoxOrder {
     pub gate: Gate,
     /// The digest of the gate's definition.
     pub gate_digest: String,
+    /// The boxes it was decided for, as [`Boxes::identity`] named them.
+    pub sandbox: String,
 }
 
 /// What a build came to.
@@ -34,7 +36,7 @@ pub struct BoxReport {
 
 /// Boxes of one factory.
 pub trait Boxes {
-    /// Returns engine and image: results are kept under it.
+    /// Names engine, profiles and images as they are now: results are kept under it.
     fn identity(&self) -> String;
     /// Starts a build; its report comes as a message. A build that cannot start reports trouble, too.
     fn start(&mut self, order: BoxOrder);

@@ -22,7 +22,7 @@ use gantry_core::queue::build::{Build, Ending, Trouble};
 use crate::boxes::{BoxOrder, BoxReport, Boxes};
 use crate::checks::{trouble, trouble_of};
 use crate::job::{CANCEL, JOB_WORD, JobEvent, JobOrder, JobReport, REPORT};
-use crate::sandbox::Engines;
+use crate::sandbox::{Engines, Identity};
 
 /// What a runner tells the loop.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub struct Yard {
     /// Its target branch.
     pub target: String,
     /// Engine and image: results are kept under it.
-    pub identity: String,
+    pub identity: Identity,
     /// How many boxes of one build may live at once.
     pub slots: usize,
 }
@@ -229,7 +229,7 @@ pub fn stop_unwanted(builds: &Path, wanted: &HashSet<BuildId>) -> io::Result<usi
 
 impl Boxes for BoxRunner {
     fn identity(&self) -> String {
-        self.yard.identity.clone()
+        self.yard.identity.name()
     }
 
     fn start(&mut self, order: BoxOrder) {
@@ -245,7 +245,7 @@ impl Boxes for BoxRunner {
             base: order.base.to_string(),
             commit: order.commit.to_string(),
             gate: order.gate.source.clone(),
-            about: format!("{} {}", order.gate_digest, self.yard.identity),
+            about: format!("{} {}", order.gate_digest, order.sandbox),
             slots: self.yard.slots,
         };
         let (program, builds) = (self.yard.program.clone(), self.yard.builds.clone());

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use gantry_adapters::clock;
 use gantry_adapters::engine::{Image, NativeEngine, RootLayer};
-use gantry_engine::sandbox::Images;
+use gantry_engine::profile::FACTORY_FILE;
+use gantry_engine::sandbox::{Identity, Images, name_of_boxes};
 use gantry_image::{ImageStore, Lease, StoreError};
 
 use crate::wiring::SELF;
@@ -38,6 +39,28 @@ pub fn store_path(data: &Path) -> PathBuf {
 pub fn open_store(root: &Path) -> Result<ImageStore, StoreError> {
     let engine = NativeEngine::new(SELF.into(), root.join("boxes"));
     ImageStore::open(root)?.owned_from(engine.users_from())
+}
+
+/// Names the boxes of a data directory by its profiles and images, each time as they are then.
+pub fn boxes_of(data: &Path) -> Identity {
+    let data = data.to_owned();
+    Identity::new(move || {
+        // What cannot be read stops the build that needs it, with its own words; a result is not kept under it.
+        let file = std::fs::read(data.join(FACTORY_FILE)).unwrap_or_default();
+        let root = store_path(&data);
+        let names = if root.exists() {
+            open_store(&root)
+                .and_then(|store| store.names())
+                .unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let images: Vec<(String, String)> = names
+            .into_iter()
+            .map(|(name, digest)| (name.as_str().to_owned(), digest.to_string()))
+            .collect();
+        name_of_boxes(&file, &images)
+    })
 }
 
 impl Images for StoredImages {

@@ -19,6 +19,7 @@ use gantry_engine::runner::{BoxRunner, Yard};
 use gantry_store::Store;
 
 use crate::data_dir::DataDir;
+use crate::images::boxes_of;
 use crate::web::Sender;
 use crate::web::dto::RepositoryBody;
 
@@ -195,7 +196,7 @@ impl Wiring {
             name: repository.name.clone(),
             repository: path,
             target: repository.target.to_string(),
-            identity: "native:host".to_owned(),
+            identity: boxes_of(self.data.root()),
             slots: default_slots(),
         };
         let runner = BoxRunner::new(yard, tell);

@@ -387,6 +387,7 @@ impl<F: Forge, B: Boxes> Line<F, B> {
             base: build.order.base,
             gate: gate.clone(),
             gate_digest: build.order.gate.clone(),
+            sandbox: build.order.sandbox.clone(),
         });
         if !self.boxes.is_running(&build) {
             // It could not even begin: wait before the next try, whatever its report will say.

@@ -3,6 +3,7 @@
 
 mod caches;
 mod engines;
+mod identity;
 mod kept_log;
 mod order;
 mod plan;
@@ -12,6 +13,7 @@ mod receipt;
 
 pub use caches::{Caches, Trust};
 pub use engines::{Engines, Images, NoImages};
+pub use identity::{Identity, name_of_boxes};
 pub use kept_log::KeptLog;
 pub use order::{BoxEvent, BoxOrder, BoxRequest, BoxState, frame};
 pub use plan::{BoxPlan, Place, PlanError, Subject};
