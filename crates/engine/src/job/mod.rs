@@ -3,9 +3,11 @@
 //!
 //! Source: docs/design/0004-jobs.md.
 
+mod entry;
 mod process;
 mod wire;
 
+pub(crate) use entry::{read_order, run_if_asked};
 pub(crate) use process::CANCEL;
 pub use process::{JOB_WORD, run_job_if_asked};
 pub use wire::{JobEvent, JobOrder, JobReport, REPORT};

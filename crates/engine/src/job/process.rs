@@ -1,17 +1,16 @@
 //! The process of one build: claims its folder, runs the checks in boxes, writes its report. Owns the life of the
 //! build's boxes; ends by itself when nobody wants its result any more.
 
-use std::ffi::{OsStr, OsString};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gantry_adapters::engine::SandboxControl;
 use gantry_adapters::job::{JobFolder, JobServer, Reply};
 use gantry_core::id::{BuildId, CommitId};
-use gantry_core::limits::{JOB_LEASE, JOB_ORDER_BYTES_MAX};
+use gantry_core::limits::JOB_LEASE;
 use gantry_core::queue::build::Ending;
 
+use super::entry::{read_order, run_if_asked};
 use super::wire::{JobEvent, JobOrder, JobReport, REPORT};
 use crate::boxes::BoxReport;
 use crate::checks::CheckJob;
@@ -28,35 +27,12 @@ pub(crate) const CANCEL: &str = "cancel";
 /// Becomes a build's process and returns its exit code, if the arguments ask for it; `None` otherwise.
 #[must_use]
 pub fn run_job_if_asked(images: impl FnOnce(&Path) -> Arc<dyn Images>) -> Option<u8> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).take(3).collect();
-    let [word, folder] = arguments.as_slice() else {
-        return None;
-    };
-    if word.as_os_str() != OsStr::new(JOB_WORD) {
-        return None;
-    }
-    // Out of the starter's session: its terminal's end is not this process's.
-    if let Err(error) = nix::unistd::setsid() {
-        eprintln!("cannot leave the session: {error}");
-    }
-    match run(PathBuf::from(folder), images) {
-        Ok(()) => Some(0),
-        Err(why) => {
-            eprintln!("{why}");
-            Some(1)
-        }
-    }
+    run_if_asked(JOB_WORD, |folder| run(folder, images))
 }
 
 fn run(folder: PathBuf, images: impl FnOnce(&Path) -> Arc<dyn Images>) -> Result<(), String> {
     let folder = JobFolder::at(folder);
-    let mut text = String::new();
-    std::io::stdin()
-        .take(JOB_ORDER_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| format!("cannot read the order: {error}"))?;
-    let order: JobOrder =
-        serde_json::from_str(&text).map_err(|error| format!("this is no order: {error}"))?;
+    let order: JobOrder = read_order()?;
     let server = JobServer::claim(folder)
         .map_err(|error| format!("cannot claim the folder: {error}"))?
         .ok_or("another process runs this build")?;

@@ -8,7 +8,6 @@
 //!    └──────────┴── stop, caller gone, lease over ──► Closing
 //! ```
 
-use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -18,9 +17,7 @@ use std::time::Duration;
 
 use gantry_adapters::engine::{ExecEnding, ExecReport, OpenError, SandboxControl};
 use gantry_adapters::job::{JobFolder, JobServer, Reply};
-use gantry_core::limits::{
-    CHECK_OUTPUT_BYTES_MAX, CHECK_OUTPUT_FLOOD_FACTOR, CHECK_TIMEOUT_MAX, JOB_LEASE, JOB_ORDER_BYTES_MAX,
-};
+use gantry_core::limits::{CHECK_OUTPUT_BYTES_MAX, CHECK_OUTPUT_FLOOD_FACTOR, CHECK_TIMEOUT_MAX, JOB_LEASE};
 use gantry_core::mask::Masker;
 
 use super::caches::Trust;
@@ -31,6 +28,7 @@ use super::plan::{BoxPlan, Place, Subject};
 use super::profiled::{Command, ProfiledSandbox, ending_words};
 use super::receipt::{RECEIPT, Receipt};
 use crate::gate::Gate;
+use crate::job::{read_order, run_if_asked};
 use crate::profile::Profile;
 
 /// The first argument of a box's process.
@@ -41,24 +39,7 @@ const CODE_NO_BOX: i32 = 125;
 /// Becomes a box's process and returns its exit code, if the arguments ask for it; `None` otherwise.
 #[must_use]
 pub fn run_box_if_asked(images: impl FnOnce(&std::path::Path) -> Arc<dyn Images>) -> Option<u8> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).take(3).collect();
-    let [word, folder] = arguments.as_slice() else {
-        return None;
-    };
-    if word.as_os_str() != OsStr::new(BOX_WORD) {
-        return None;
-    }
-    // Out of the starter's session: its terminal's end is not this process's.
-    if let Err(error) = nix::unistd::setsid() {
-        eprintln!("cannot leave the session: {error}");
-    }
-    match run(PathBuf::from(folder), images) {
-        Ok(()) => Some(0),
-        Err(why) => {
-            eprintln!("{why}");
-            Some(1)
-        }
-    }
+    run_if_asked(BOX_WORD, |folder| run(folder, images))
 }
 
 /// What the threads of a box's process share.
@@ -82,13 +63,7 @@ enum Wish {
 }
 
 fn run(folder: PathBuf, images: impl FnOnce(&std::path::Path) -> Arc<dyn Images>) -> Result<(), String> {
-    let mut text = String::new();
-    std::io::stdin()
-        .take(JOB_ORDER_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| format!("cannot read the order: {error}"))?;
-    let order: BoxOrder =
-        serde_json::from_str(&text).map_err(|error| format!("this is no order: {error}"))?;
+    let order: BoxOrder = read_order()?;
     let server = JobServer::claim(JobFolder::at(folder))
         .map_err(|error| format!("cannot claim the folder: {error}"))?
         .ok_or("another process runs this box")?;
