@@ -21,8 +21,8 @@ use super::entry::{Stage, host_uid};
 use super::image_users::{add_box_user, is_user_list};
 use super::init::keep_open;
 use super::mounts::{
-    DEVICES, SAFE, attach, bind, change, clone_tree, make_devices, make_directory, make_parent, make_place,
-    mask_proc, new_file_system, open_path, restrict,
+    DEVICES, Restrictions, SAFE, attach, bind, change, clone_tree, make_devices, make_directory, make_parent,
+    make_place, mask_proc, new_file_system, open_path, restrict,
 };
 use super::setup::{Setup, Step, Upper};
 use super::view::HOME;
@@ -372,10 +372,11 @@ impl Inside<'_> {
         if let Some(sys) = &self.sys {
             attach(sys, Path::new("/sys"), true)?;
         }
+        let mut restrictions = Restrictions::default();
         for (step, source) in self.setup.steps.iter().zip(&self.sources) {
             match step {
-                Step::Own => self.show_own()?,
-                _ => perform(step, source.as_ref())?,
+                Step::Own => self.show_own(&mut restrictions)?,
+                _ => perform(step, source.as_ref(), &mut restrictions)?,
             }
         }
         // A whole process table nobody in the box can reach: while there is one, the kernel lets a program's own
@@ -387,7 +388,8 @@ impl Inside<'_> {
             .map_err(|source| format!("cannot make {}: {source}", whole.display()))?;
         let below = whole.join("all");
         attach(whole_proc, &below, true)?;
-        mask_proc()?;
+        mask_proc(&mut restrictions)?;
+        restrictions.apply()?;
         change(
             "/box",
             MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | SAFE,
@@ -431,13 +433,13 @@ impl Inside<'_> {
         Ok(made)
     }
 
-    fn show_own(&self) -> Result<(), String> {
+    fn show_own(&self, restrictions: &mut Restrictions) -> Result<(), String> {
         for (tree, at) in [
             (&self.home, Path::new(HOME)),
             (&self.workspace, &self.setup.workspace_at),
         ] {
             attach(tree, at, true)?;
-            restrict(at, SAFE)?;
+            restrictions.note(at, SAFE)?;
         }
         Ok(())
     }
@@ -451,11 +453,11 @@ fn owner_options(stage: &Stage) -> String {
     }
 }
 
-fn perform(step: &Step, source: Option<&Source>) -> Result<(), String> {
-    let show = |at: &Path, flags| {
+fn perform(step: &Step, source: Option<&Source>, restrictions: &mut Restrictions) -> Result<(), String> {
+    let mut show = |at: &Path, flags| {
         if let Some(source) = source {
             attach(&source.tree, at, source.is_directory)?;
-            restrict(at, flags)?;
+            restrictions.note(at, flags)?;
         }
         Ok(())
     };
