@@ -296,16 +296,16 @@ mod tests {
     fn a_mount_gets_the_flags_noted_nearest_above_it_and_the_last_of_two() {
         let noted = [
             ("/opt", MsFlags::MS_RDONLY),
-            ("/opt/work", MsFlags::MS_NOEXEC),
-            ("/opt/work", SAFE),
+            ("/opt/tool", MsFlags::MS_NOEXEC),
+            ("/opt/tool", SAFE),
         ];
         let restrictions = Restrictions(noted.map(|(at, flags)| (at.into(), flags)).to_vec());
         for (path, flags) in [
             ("/opt", Some(MsFlags::MS_RDONLY)),
             ("/opt/other/deep", Some(MsFlags::MS_RDONLY)),
-            ("/opt/work", Some(SAFE)),
-            ("/opt/work/below", Some(SAFE)),
-            ("/opt/workshop", Some(MsFlags::MS_RDONLY)),
+            ("/opt/tool", Some(SAFE)),
+            ("/opt/tool/below", Some(SAFE)),
+            ("/opt/toolshed", Some(MsFlags::MS_RDONLY)),
             ("/optional", None),
         ] {
             assert_eq!(restrictions.of(Path::new(path)), flags, "{path}");
