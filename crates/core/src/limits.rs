@@ -204,3 +204,26 @@ pub const WORKFLOW_FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub const WORKFLOW_SLOTS_MAX: usize = 64;
 /// How long jobs of a cancelled run may go on with steps that want to run all the same; then their boxes are ended.
 pub const WORKFLOW_CANCEL_GRACE: Duration = Duration::from_secs(30);
+/// How many bytes of one line of an agent program's output are looked at; of a longer line the members that fit are
+/// read and the rest is counted.
+pub const AGENT_LINE_BYTES_MAX: usize = 256 * 1024;
+/// How many bytes of one text in such a line are looked at; the rest is counted.
+pub const AGENT_STRING_BYTES_MAX: usize = 64 * 1024;
+/// How many characters of what an agent says one event keeps; the rest is cut with an ellipsis.
+pub const AGENT_TEXT_CHARS_MAX: usize = 16 * 1024;
+/// How long an agent program may say nothing before its run is ended as silent, unless its lane says otherwise.
+pub const AGENT_SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
+/// The same while one of its tools is at work: a build or a test suite says nothing for long.
+pub const AGENT_TOOL_SILENCE_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long a run may take in all unless its lane says otherwise; then it is ended as timed out.
+pub const AGENT_WALL_MAX: Duration = Duration::from_secs(4 * 60 * 60);
+/// How long an agent program may live on after it said that it is done; then it is ended, and its word counts.
+pub const AGENT_LINGER_MAX: Duration = Duration::from_secs(15);
+/// How often a run that failed for a passing reason is tried again before it needs a person.
+pub const AGENT_TRIES_MAX: u32 = 6;
+/// How often a run that met a provider's limit is tried again; each waits until the limit begins anew.
+pub const AGENT_LIMIT_TRIES_MAX: u32 = 20;
+/// Wait before the first new try of a run; doubled for each further one.
+pub const AGENT_RETRY_WAIT: Duration = Duration::from_secs(15);
+/// The longest wait between tries, where the provider names no instant.
+pub const AGENT_RETRY_WAIT_MAX: Duration = Duration::from_secs(30 * 60);

@@ -8,6 +8,7 @@ const ROWS: &[&[&str]] = &[
     &[
         "gantry-store",
         "gantry-adapters",
+        "gantry-agent",
         "gantry-image",
         "gantry-simulate",
         "gantry-memory",
